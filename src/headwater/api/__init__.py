@@ -1,0 +1,1 @@
+"""The HTTP face: routes, who may call them, problems. Logic lives below."""

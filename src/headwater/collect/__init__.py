@@ -1,0 +1,1 @@
+"""Bytes become valid events in the log. Start at `receive.py`."""

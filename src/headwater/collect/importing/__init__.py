@@ -1,0 +1,1 @@
+"""Files become events: web logs, NDJSON, JSON, CSV."""

@@ -1,0 +1,1 @@
+"""A believable shop, made from a seed number, and its live trickle."""

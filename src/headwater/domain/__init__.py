@@ -1,0 +1,1 @@
+"""The nouns: events, batches, metrics, queries, schemas, errors. Frozen data and pure functions; no IO."""
