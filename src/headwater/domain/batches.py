@@ -5,6 +5,9 @@ same rows whatever the schemas are by then.
 """
 
 import enum
+import os
+import time
+import uuid
 
 import msgspec
 
@@ -76,3 +79,12 @@ def encode_batch(batch: Batch) -> bytes:
 
 def decode_batch(payload: bytes | memoryview) -> Batch:
     return _decoder.decode(payload)
+
+
+def new_uuid7(now_us: int | None = None) -> uuid.UUID:
+    """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random; sorts by time."""
+    milliseconds = (time.time_ns() // 1_000_000) if now_us is None else now_us // 1000
+    value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return uuid.UUID(int=value)

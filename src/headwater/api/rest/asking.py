@@ -1,0 +1,53 @@
+"""What all routes share: who asks, in which project, and which parameters they may send."""
+
+import difflib
+from typing import Annotated, Any
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+from litestar.params import Parameter
+
+from headwater.api.site import Project, Site
+from headwater.domain.errors import BadInput
+from headwater.security.keys import Access
+
+AnyRequest = Request[Any, Any, Any]
+
+Start = Annotated[str | None, Parameter(query="timeRange[start]", description="RFC 3339; included")]
+End = Annotated[str | None, Parameter(query="timeRange[end]", description="RFC 3339; excluded")]
+Limit = Annotated[int, Parameter(description="Items a page, 1 to 1000")]
+Cursor = Annotated[str | None, Parameter(description="`nextCursor` of the page before")]
+
+
+def site_of(request: AnyRequest) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+def access_of(request: AnyRequest) -> Access:
+    access: Access = request.state.access
+    return access
+
+
+async def project_of(request: AnyRequest) -> Project:
+    return await site_of(request).project(access_of(request).project)
+
+
+def known_parameters_only(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard: an unknown query parameter is an error that names the nearest known one."""
+    if handler.opt.get("free_parameters"):
+        return
+    known = {
+        getattr(field.kwarg_definition, "query", None) or name
+        for name, field in handler.parsed_fn_signature.parameters.items()
+    } - {"request", "data", "name"}
+    for sent in connection.query_params:
+        if sent not in known:
+            near = difflib.get_close_matches(sent, known, n=1)
+            raise BadInput(
+                f"unknown parameter {sent!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+                code="UNKNOWN_PARAMETER",
+                path=sent,
+                hint=f"known here: {', '.join(sorted(known))}" if known else "this route takes none",
+            )

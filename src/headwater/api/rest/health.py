@@ -1,0 +1,26 @@
+"""Are we alive, are we ready, and our own gauges."""
+
+from typing import Any
+
+from litestar import Response, get
+
+from headwater.api.auth import needs, public
+from headwater.api.rest.asking import AnyRequest, site_of
+
+
+@get("/health/live", opt=public(), sync_to_thread=False, summary="Is the process alive", tags=["health"])
+def live(request: AnyRequest) -> Response[Any]:
+    """200 while the process answers at all."""
+    return Response({"status": "ok"})
+
+
+@get("/health/ready", opt=public(), sync_to_thread=False, summary="May it be given work", tags=["health"])
+def ready(request: AnyRequest) -> Response[Any]:
+    """200, or 503 with the reasons."""
+    state = site_of(request).health.ready()
+    return Response(state, status_code=200 if state["status"] != "down" else 503)
+
+
+@get("/metrics", opt=needs("ops"), summary="Prometheus gauges", tags=["health"], media_type="text/plain")
+async def prometheus(request: AnyRequest) -> Response[bytes]:
+    return Response(site_of(request).exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,38 @@
+"""The lake's versions and sizes, and the pipeline's steps."""
+
+from typing import Annotated, Any
+
+from litestar import Response, get
+from litestar.params import Parameter
+
+from headwater.api.auth import needs
+from headwater.api.rest.asking import AnyRequest, project_of, site_of
+from headwater.api.rest.objects import instant
+
+
+@get("/api/v1/lake", opt=needs("ops"), summary="The lake: sizes and versions", tags=["operations"])
+async def lake(
+    request: AnyRequest, limit: Annotated[int, Parameter(description="Versions shown, 1 to 1000", ge=1, le=1000)] = 100
+) -> Response[Any]:
+    site, project = site_of(request), await project_of(request)
+    stats = await site.lane.run(project.lake.stats)
+    history = await site.lane.run(project.lake.history, limit)
+    versions = [
+        {
+            "version": one.version,
+            "committedAt": instant(one.committed_us),
+            "operation": one.operation,
+            "rows": one.rows,
+            "bytes": one.bytes,
+            "files": one.files,
+            "seq": one.seq,
+        }
+        for one in history
+    ]
+    return Response({**stats, "versions": versions})
+
+
+@get("/api/v1/pipeline", opt=needs("ops"), summary="Steps with rates, times and rejects", tags=["operations"])
+async def pipeline(request: AnyRequest) -> Response[Any]:
+    project = await project_of(request)
+    return Response({**project.pipeline(), "warehouse": dict(project.warehouse.facts())})

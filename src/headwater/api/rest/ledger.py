@@ -1,0 +1,99 @@
+"""The conservation ledger and receipts."""
+
+import time
+import uuid
+from typing import Annotated, Any
+
+from litestar import Response, get
+from litestar.params import Parameter
+
+from headwater.api.auth import needs
+from headwater.api.rest.asking import AnyRequest, End, Start, project_of, site_of
+from headwater.api.rest.objects import instant
+from headwater.domain.errors import BadInput, Conflict
+from headwater.domain.events import MINUTE_US, minute_of
+from headwater.domain.timerange import parse_instant_us
+from headwater.process.ledger import LedgerView, ledger_view
+from headwater.process.receipt import find_receipts
+
+MINUTES_DEFAULT = 24 * 60
+MINUTES_MAX = 366 * 24 * 60
+
+
+@get("/api/v1/ledger", opt=needs("events:read"), summary="The conservation ledger", tags=["ledger"])
+async def ledger(
+    request: AnyRequest,
+    start: Start = None,
+    end: End = None,
+    source: Annotated[str | None, Parameter(description="Only this source")] = None,
+) -> Response[Any]:
+    """received = stored + duplicate + quarantined + suppressed + removed + lost + inFlight, per source and minute."""
+    site, project = site_of(request), await project_of(request)
+    now = minute_of(time.time_ns() // 1000)
+    minute_to = now + 1 if end is None else -(-parse_instant_us(end, "timeRange[end]") // MINUTE_US)
+    minute_from = (
+        minute_to - MINUTES_DEFAULT if start is None else minute_of(parse_instant_us(start, "timeRange[start]"))
+    )
+    if not 0 < minute_to - minute_from <= MINUTES_MAX:
+        raise BadInput(
+            f"the range has {minute_to - minute_from} minutes; 1 to {MINUTES_MAX} are allowed",
+            code="BAD_TIME_RANGE",
+            path="timeRange",
+            limit=MINUTES_MAX,
+        )
+    view = await site.lane.run(
+        ledger_view, project.warehouse, project.reader, site.catalog, project.name, minute_from, minute_to, source
+    )
+    return Response(ledger_body(view, project.watermark_us()))
+
+
+def ledger_body(view: LedgerView, watermark_us: int) -> dict[str, Any]:
+    return {
+        "rows": [{"minute": instant(row.minute * MINUTE_US), "source": row.source, **row.counts()} for row in view.rows],
+        "totals": view.totals.counts(),
+        "watermark": instant(watermark_us),
+    }
+
+
+@get("/api/v1/events/{event_id:str}/receipt", opt=needs("events:read"), summary="Where is one event", tags=["events"])
+async def receipt(
+    request: AnyRequest,
+    event_id: str,
+    source: Annotated[str | None, Parameter(description="Where several sources sent the same id")] = None,
+) -> Response[Any]:
+    """`state`: inFlight, stored, duplicate, quarantined, suppressed, or unknown."""
+    site, project = site_of(request), await project_of(request)
+    wanted = uuid_text(event_id)
+    found = await site.lane.run(find_receipts, project.warehouse, project.reader, wanted, source)
+    if len(found) > 1:
+        sources = sorted({receipt.source for receipt in found})
+        raise Conflict(
+            f"several sources sent the id {wanted}: {', '.join(sources)}",
+            code="AMBIGUOUS_ID",
+            value=wanted,
+            hint="add ?source=",
+        )
+    if not found:
+        return Response({"id": wanted, "source": source, "state": "unknown"})
+    one = found[0]
+    body = {
+        "id": one.id,
+        "source": one.source,
+        "state": one.state,
+        "receivedAt": instant(one.received_us),
+        "storedAt": instant(one.stored_us),
+        "batchId": one.batch_id,
+        "logOffset": one.seq,
+        "duplicates": one.duplicates,
+    }
+    if one.reason is not None:
+        body["reason"] = one.reason
+    return Response(body)
+
+
+def uuid_text(text: str) -> str:
+    """Canonical form. Raises BadInput (code INVALID_ID)."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise BadInput(f"id {text[:60]!r} is not a UUID", code="INVALID_ID", path="id", value=text[:60]) from None

@@ -1,0 +1,72 @@
+"""`headwater ledger` and `headwater receipt`."""
+
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from headwater.cli.door import open_door, reaching
+from headwater.cli.show import show_json, show_table
+
+COLUMNS = ("received", "stored", "duplicate", "quarantined", "suppressed", "removed", "lost", "inFlight", "refused")
+
+
+@click.command()
+@reaching
+@click.option("--start", help="From this instant on (RFC 3339); default: 24 hours ago.")
+@click.option("--end", help="Up to this instant.")
+@click.option("--source", help="Only this source.")
+@click.option("--rows/--totals", default=False, help="Each source and minute, or the totals alone.")
+def ledger_command(
+    data: Path,
+    url: str | None,
+    project: str | None,
+    as_json: bool,
+    start: str | None,
+    end: str | None,
+    source: str | None,
+    rows: bool,
+) -> None:
+    """Show that nothing was lost.
+
+    received = stored + duplicate + quarantined + suppressed + removed + lost + inFlight, for every source and minute.
+    Exits 1 if it does not balance. Refused requests stored nothing; they stand apart.
+    """
+    with open_door(data, url, project) as door:
+        asked = {"timeRange[start]": start, "timeRange[end]": end, "source": source}
+        ledger = door.get("/api/v1/ledger", **asked)
+    totals = ledger["totals"]
+    unbalanced = [row for row in ledger["rows"] if not row["balanced"]]
+    if as_json:
+        show_json(ledger)
+    else:
+        shown = ledger["rows"] if rows else unbalanced
+        if shown:
+            show_table(
+                ("minute", "source", *COLUMNS, "balanced"),
+                [(row["minute"], row["source"], *(row[column] for column in COLUMNS), row["balanced"]) for row in shown],
+                empty="",
+            )
+        show_table(COLUMNS, [[totals[column] for column in COLUMNS]], empty="")
+        click.echo(f"balanced: {'yes' if totals['balanced'] and not unbalanced else 'NO'}   up to {ledger['watermark']}")
+    if unbalanced or not totals["balanced"]:
+        sys.exit(1)
+
+
+@click.command()
+@reaching
+@click.argument("event_id")
+@click.option("--source", help="Which source's event, where several sent the same id.")
+def receipt_command(
+    data: Path, url: str | None, project: str | None, as_json: bool, event_id: str, source: str | None
+) -> None:
+    """Tell where one event is: stored, duplicate, quarantined, suppressed, in flight, or unknown."""
+    with open_door(data, url, project) as door:
+        receipt = door.get(f"/api/v1/events/{quote(event_id, safe='')}/receipt", source=source)
+    if as_json:
+        show_json(receipt)
+    else:
+        show_table(("fact", "value"), [(name, value) for name, value in receipt.items()], empty="")
+    if receipt["state"] == "unknown":
+        sys.exit(1)

@@ -1,0 +1,60 @@
+"""`headwater query`: ask for metrics."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from headwater.cli.door import open_door, reaching
+from headwater.cli.show import show_json, show_table
+
+
+@click.command()
+@reaching
+@click.argument("metrics", nargs=-1)
+@click.option("--last", default="24h", show_default=True, help="Back from now: 30m, 24h, 7d, 1mo, …")
+@click.option("--start", help="From this instant on, instead of --last.")
+@click.option("--end", help="Up to this instant.")
+@click.option("--interval", help="Size of a bucket: 1m 5m 15m 1h 1d 1w 1mo 1q 1y auto.")
+@click.option("--by", "dimensions", multiple=True, help="A dimension, for example name or attributes.country.")
+@click.option("--time-zone", default="UTC", show_default=True)
+@click.option("--limit", type=int, help="Only the top N dimension values.")
+@click.option("--body", type=click.File(), help="A whole question as JSON, instead of the options.")
+def query_command(
+    data: Path,
+    url: str | None,
+    project: str | None,
+    as_json: bool,
+    metrics: tuple[str, ...],
+    last: str,
+    start: str | None,
+    end: str | None,
+    interval: str | None,
+    dimensions: tuple[str, ...],
+    time_zone: str,
+    limit: int | None,
+    body: Any,
+) -> None:
+    """Ask for METRICS (default: events)."""
+    if body is not None:
+        question = json.load(body)
+    else:
+        time_range: dict[str, str] = {"start": start, **({"end": end} if end else {})} if start else {"last": last}
+        if interval:
+            time_range["interval"] = interval
+        question = {"metrics": list(metrics) or ["events"], "timeRange": time_range, "timeZone": time_zone}
+        if dimensions:
+            question["dimensions"] = list(dimensions)
+        if limit:
+            question["limit"] = limit
+    with open_door(data, url, project) as door:
+        answer = door.post("/api/v1/query", question)
+    if as_json:
+        show_json(answer)
+        return
+    show_table([column["name"] for column in answer["columns"]], answer["rows"], empty="no events in that range")
+    facts = f"as of {answer['asOf']}, {answer['rowsRead']:,} rows read in {answer['elapsedMs']} ms, tier {answer['tier']}"
+    click.echo(facts + (f", unfinished: {', '.join(answer['unfinished'])}" if answer["unfinished"] else ""), err=True)
+    for warning in answer["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
