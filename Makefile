@@ -39,7 +39,7 @@ bench: setup  ## the promises of speed, as ratios in one run; appends to bench/r
 	$(BIN)/python -m bench
 
 docs: setup  ## the reference pages, from the code
-	$(BIN)/python -m docs.reference
+	$(BIN)/python docs/generate.py
 
 lock: setup  ## resolve the dependencies again and pin them with hashes
 	$(BIN)/pip install --quiet uv

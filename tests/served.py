@@ -4,12 +4,12 @@ import http.client
 import json
 import os
 import re
-import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Served:
                 return found.group(1)
             if self.process is not None and self.process.poll() is not None:
                 break
-            selectors.DefaultSelector().select(0.01)
+            threading.Event().wait(0.01)
         raise AssertionError(f"not ready: {self.journal.read_text()[-4000:]}")
 
     def kill(self) -> None:
@@ -104,20 +104,56 @@ class Served:
     def send(self, events: Any, **more: Any) -> tuple[int, dict[str, str], Any]:
         return self.ask("POST", "/api/v1/events", events, **more)
 
-    def count(self, metric: str = "events", **question: Any) -> float:
+    def count(self, metric: str = "events", *, key: str = "sk", **question: Any) -> float:
         """One number over all time."""
         asked = {"metrics": [metric], "timeRange": {"start": "1971-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z"}}
-        status, _, answer = self.ask("POST", "/api/v1/query", {**asked, **question})
+        status, _, answer = self.ask("POST", "/api/v1/query", {**asked, **question}, key=key)
         assert status == 200, answer
         return answer["rows"][0][-1] if answer["rows"] else 0
 
     def settled(self, seconds: float = 20) -> dict[str, Any]:
         """The ledger's totals once nothing is in flight."""
-        deadline = time.monotonic() + seconds
-        while True:
+
+        def totals() -> dict[str, Any] | None:
             status, _, ledger = self.ask("GET", "/api/v1/ledger")
             assert status == 200, ledger
-            if ledger["totals"]["inFlight"] == 0:
-                return ledger["totals"]
-            assert time.monotonic() < deadline, ledger["totals"]
-            selectors.DefaultSelector().select(0.02)
+            return ledger["totals"] if ledger["totals"]["inFlight"] == 0 else None
+
+        return self.wait_for(totals, seconds)
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 10) -> Any:
+        """What `condition` gives as soon as that is true."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"not in {seconds} s"
+            threading.Event().wait(0.02)
+        return found
+
+    def run_cli(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """A command on this data folder."""
+        command = [sys.executable, "-m", "headwater", *arguments, "--data", str(self.data)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    def cli(self, *arguments: str) -> Any:
+        done = self.run_cli(*arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def stored_ids(self) -> list[str]:
+        """Of every stored event; the service is stopped for it and started again."""
+        import duckdb
+
+        assert self.stop() == 0
+        file = self.data / "projects" / "default" / "warehouse" / "warehouse.duckdb"
+        with duckdb.connect(str(file), read_only=True) as warehouse:
+            found = [str(row[0]) for row in warehouse.execute("select id from events_all").fetchall()]
+        self.start()
+        return found
+
+    def break_ledger(self) -> None:
+        """Take a stored row out of the ledger behind everybody's back; the service must be stopped."""
+        import duckdb
+
+        file = self.data / "projects" / "default" / "warehouse" / "warehouse.duckdb"
+        with duckdb.connect(str(file)) as warehouse:
+            warehouse.execute("update ledger set stored = stored - 1 where stored > 0")

@@ -1,6 +1,5 @@
 """Errors of the house and of the framework, as problem documents (RFC 9457). The only place that maps to HTTP."""
 
-import logging
 from typing import Any
 
 from litestar import Request, Response
@@ -8,8 +7,9 @@ from litestar.exceptions import HTTPException
 
 from headwater.domain.errors import BadInput, HeadwaterError, NotFound
 from headwater.domain.problems import problem_of
+from headwater.observe.journal import get_journal
 
-journal = logging.getLogger("headwater.error")
+journal = get_journal("error")
 
 STATUS_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE", 415: "UNSUPPORTED_MEDIA_TYPE"}
 
@@ -17,12 +17,10 @@ STATUS_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARG
 def answer_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     known = as_known(error)
     if known is None:
-        from headwater.observe.journal import get_journal
-
-        get_journal("error").error("unexpected_error", path=request.scope["path"], exc_info=error)
+        journal.error("unexpected_error", path=request.scope["path"], exc_info=error)
         known = HeadwaterError("something went wrong on our side; the journal has it under this request id")
-    status, headers, body = problem_of(known, request.scope.get("headwater.request_id", ""))
-    return Response(body, status_code=status, headers=headers, media_type="application/problem+json")
+    status, headers, body = problem_of(known, str(request.scope.get("headwater.request_id", "")))
+    return Response(body, status_code=status, headers=headers, media_type=headers.pop("content-type"))
 
 
 def as_known(error: Exception) -> HeadwaterError | None:

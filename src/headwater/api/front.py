@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
+from headwater.api.auth import LOCAL
 from headwater.domain.batches import new_uuid7
 from headwater.domain.errors import NotFound, Refused
 from headwater.domain.problems import problem_of
@@ -19,16 +20,18 @@ SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LOOPBACK_HOST = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Any, Any], Any]
+App = Callable[[Any, Any, Any], Any]
 
 
 class Front:
-    """ASGI application. `collector` or `routes` may be None where this process has not that role."""
+    """ASGI application. `collector` is None where this process has not that role."""
 
-    def __init__(self, collector: App | None, routes: App | None, *, open_to_all: bool, count: Any) -> None:
+    def __init__(self, collector: App | None, routes: App, *, open_to_all: bool, local: bool, count: Any) -> None:
+        """`local`: what comes this way came by the data folder's own socket and has full rights."""
         self.collector = collector
         self.routes = routes
-        self.open_to_all = open_to_all
+        self.open_to_all = open_to_all and not local
+        self.local = local
         self.count = count
         self.access = get_journal("access")
 
@@ -46,9 +49,7 @@ class Front:
             else:
                 await self.collector(scope, receive, send)
             return
-        if self.routes is None and not scope["path"].startswith(("/health/", "/metrics")):
-            await answer(send, elsewhere("api"), request_id_of(scope))
-            return
+        scope[LOCAL] = self.local
         await self.watched(scope, receive, send)
 
     async def watched(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -67,7 +68,6 @@ class Front:
 
         with bind_request(request_id):
             try:
-                assert self.routes is not None
                 await self.routes(scope, receive, send_with_id)
             finally:
                 seconds = time.perf_counter() - started
@@ -118,7 +118,6 @@ def elsewhere(role: str) -> NotFound:
 async def answer(send: Any, error: Any, request_id: str) -> None:
     status, headers, body = problem_of(error, request_id)
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    raw += [(b"content-type", b"application/problem+json"), (b"x-request-id", request_id.encode())]
-    raw.append((b"content-length", str(len(body)).encode()))
+    raw += [(b"x-request-id", request_id.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})

@@ -1,6 +1,7 @@
 """What the routes may ask for: the composed house, handed in by `boot`. Data and doors only; the work is done below."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,11 +25,17 @@ class Project:
     name: str
     reader: LogReader
     warehouse: Warehouse
-    lake: Lake
+    lake: Callable[[], Lake]
     pipeline: Callable[[], Mapping[str, Any]]
     """Steps with their rates, times and rejects; lag; restarts."""
-    watermark_us: Callable[[], int]
+    watermark_us: Callable[[], int | None]
     used_at: float = field(default_factory=time.monotonic)
+    _reading: threading.Lock = field(default_factory=threading.Lock)
+
+    def reading(self, work: Callable[[LogReader], T]) -> T:
+        """Run `work` with the log's reader, which remembers what it has counted; one at a time. In a thread."""
+        with self._reading:
+            return work(self.reader)
 
 
 class Lane:
@@ -91,8 +98,9 @@ class Site:
     metrics_allowed: Callable[[str | None], bool]
     """May this client address read /metrics without credentials?"""
     query_seconds_max: float
-    lateness_minutes: int
-    session_gap_minutes: int
+    points_max: int
+    unknown_events_default: str
+    """For new projects."""
     lane: Lane
     running: Running = field(default_factory=Running)
 

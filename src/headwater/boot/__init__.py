@@ -1,1 +1,1 @@
-"""The only place where settings become running things. Start at `serve.py`; one project's stores are in `project.py`."""
+"""The only place where settings become running things. Start at `serve.py`; a project's stores are in `project.py`."""

@@ -15,11 +15,10 @@ import uvicorn
 import uvloop
 
 from headwater import config
-from headwater.api.auth import LOCAL
 from headwater.boot.house import House
 from headwater.boot.locks import hold_roles, roles_of
-from headwater.domain.errors import BadInput, Unavailable
-from headwater.observe.journal import get_journal
+from headwater.domain.errors import Unavailable
+from headwater.observe.journal import configure, flush, get_journal
 
 SOCKET_NAME = "headwater.sock"
 STOP_SECONDS = 10
@@ -31,7 +30,15 @@ journal = get_journal("application")
 
 
 class QuietServer(uvicorn.Server):
-    """Leaves the signals to us: two servers share this process."""
+    """Leaves the signals to us: two servers share this process. `listening` is set once it answers."""
+
+    def __init__(self, settings: uvicorn.Config) -> None:
+        super().__init__(settings)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,7 +50,6 @@ def run(settings: config.Settings, *, on_ready: Callable[[str, House], None] | N
 
     Raises Unavailable when the folder is held by another process or the port is taken.
     """
-    check_open(settings)
     data = prepare_folder(settings)
     with hold_roles(data, roles_of(settings.server.role)), ExitStack() as sockets:
         tcp = sockets.enter_context(bind_tcp(settings.server.host, settings.server.port))
@@ -65,6 +71,7 @@ async def serve(
     if signals:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+    configure(settings.observe.journal, settings.observe.level)
     house = House(settings, data, loop)
     async with AsyncExitStack() as running:
         running.push_async_callback(house.close)
@@ -75,8 +82,8 @@ async def serve(
         tasks = [asyncio.create_task(server.serve(sockets=where)) for server, where in servers]
         tasks.append(asyncio.create_task(watch(house, stop)))
         running.push_async_callback(drain, [server for server, _ in servers], tasks)
-        while not all(server.started for server, _ in servers):
-            await asyncio.sleep(0.005)
+        for server, _ in servers:
+            await server.listening.wait()
         address = address_of(tcp[0]) if tcp else str(unix.getsockname())
         house.ready(address)
         if on_ready is not None:
@@ -86,6 +93,7 @@ async def serve(
         stopper.cancel()
         journal.info("stopping", address=address)
     journal.info("stopped", address=address)
+    flush()
 
 
 def http_server(app: Any, where: list[socket.socket]) -> tuple[QuietServer, list[socket.socket]]:
@@ -176,15 +184,6 @@ def prepare_folder(settings: config.Settings) -> Path:
     return data
 
 
-def check_open(settings: config.Settings) -> None:
-    if settings.server.open and settings.server.host not in ("127.0.0.1", "::1", "localhost"):
-        raise BadInput(
-            f"--open asks for no credentials, so it serves loopback addresses only, not {settings.server.host!r}",
-            code="OPEN_NOT_LOOPBACK",
-            hint="drop --open and use keys, or drop --host",
-        )
-
-
 @contextmanager
 def bind_tcp(host: str, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -226,13 +225,3 @@ def socket_name(role: str) -> str:
 def address_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def local_only(app: Any) -> Any:
-    """Mark what came through the data folder's socket."""
-
-    async def marked(scope: Any, receive: Any, send: Any) -> None:
-        scope[LOCAL] = True
-        await app(scope, receive, send)
-
-    return marked

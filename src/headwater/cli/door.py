@@ -48,19 +48,20 @@ class Door:
         return self.call("POST", path, json.dumps(body).encode())
 
     def call(self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
-        status, answer = self.exchange(method, path, body, headers)
+        status, answer, _ = self.exchange(method, path, body, headers)
         if status < 400:
             return json.loads(answer) if answer else None
         raise problem_error(status, answer)
 
     def exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes, http.client.HTTPMessage]:
+        """(status, body, headers)."""
         sent = {**self.headers, "Content-Type": "application/json", **(headers or {})}
         try:
             self.connection.request(method, path, body, sent)
             response = self.connection.getresponse()
-            return response.status, response.read()
+            return response.status, response.read(), response.headers
         except (OSError, http.client.HTTPException) as error:
             self.connection.close()
             self.connection = self.connect()

@@ -43,8 +43,9 @@ def history(data: Path, url: str | None, project: str | None, as_json: bool, lim
 
 @lake_command.command("rebuild")
 @click.option("--check", is_flag=True, help="Build and compare only; keep the present warehouse.")
+@click.option("--lake-gap", is_flag=True, help="Go on where neither lake nor log has the events; says how many.")
 @reaching
-def rebuild(data: Path, url: str | None, project: str | None, as_json: bool, check: bool) -> None:
+def rebuild(data: Path, url: str | None, project: str | None, as_json: bool, check: bool, lake_gap: bool) -> None:
     """Make a new warehouse from the lake and the rest of the log, compare, and put it in place.
 
     The service must be stopped. The old file is kept beside the new one. Exits 1 where the two differ.
@@ -55,7 +56,7 @@ def rebuild(data: Path, url: str | None, project: str | None, as_json: bool, che
     from headwater.cli.progress import progress_bar
 
     with progress_bar("events") as advance:
-        report = rebuild_project(data, project or "default", keep_old=check, progress=advance)
+        report = rebuild_project(data, project or "default", keep_old=check, lake_gap=lake_gap, progress=advance)
     if as_json:
         show_json(report.facts())
     else:

@@ -45,11 +45,16 @@ def ledger_command(
         if shown:
             show_table(
                 ("minute", "source", *COLUMNS, "balanced"),
-                [(row["minute"], row["source"], *(row[column] for column in COLUMNS), row["balanced"]) for row in shown],
+                [
+                    (row["minute"], row["source"], *(row[column] for column in COLUMNS), row["balanced"])
+                    for row in shown
+                ],
                 empty="",
             )
         show_table(COLUMNS, [[totals[column] for column in COLUMNS]], empty="")
-        click.echo(f"balanced: {'yes' if totals['balanced'] and not unbalanced else 'NO'}   up to {ledger['watermark']}")
+        click.echo(
+            f"balanced: {'yes' if totals['balanced'] and not unbalanced else 'NO'}   up to {ledger['watermark']}"
+        )
     if unbalanced or not totals["balanced"]:
         sys.exit(1)
 

@@ -26,7 +26,13 @@ def list_metrics(data: Path, url: str | None, project: str | None, as_json: bool
         show_json(found)
         return
     rows = [
-        (item["name"], item.get("aggregation"), item.get("field"), ", ".join(item.get("events") or []), item.get("unit"))
+        (
+            item["name"],
+            item.get("aggregation"),
+            item.get("field"),
+            ", ".join(item.get("events") or []),
+            item.get("unit"),
+        )
         for item in found["items"]
     ]
     show_table(("metric", "aggregation", "field", "events", "unit"), rows, empty="no metrics")

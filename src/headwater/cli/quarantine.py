@@ -24,5 +24,7 @@ def quarantine_command(
         rows = [(i["receivedAt"], i["id"], i["source"], i["name"], i["code"], i["detail"]) for i in found["items"]]
         show_table(("received", "id", "source", "name", "code", "detail"), rows, empty="quarantine is empty")
     else:
-        rows = [(i["code"], i["source"], i["name"], i["count"], i["lastReceivedAt"], i["example"]) for i in found["items"]]
+        rows = [
+            (i["code"], i["source"], i["name"], i["count"], i["lastReceivedAt"], i["example"]) for i in found["items"]
+        ]
         show_table(("code", "source", "name", "events", "last", "example"), rows, empty="quarantine is empty")

@@ -54,7 +54,9 @@ def query_command(
         show_json(answer)
         return
     show_table([column["name"] for column in answer["columns"]], answer["rows"], empty="no events in that range")
-    facts = f"as of {answer['asOf']}, {answer['rowsRead']:,} rows read in {answer['elapsedMs']} ms, tier {answer['tier']}"
+    facts = (
+        f"as of {answer['asOf']}, {answer['rowsRead']:,} rows read in {answer['elapsedMs']} ms, tier {answer['tier']}"
+    )
     click.echo(facts + (f", unfinished: {', '.join(answer['unfinished'])}" if answer["unfinished"] else ""), err=True)
     for warning in answer["warnings"]:
         click.echo(f"warning: {warning}", err=True)

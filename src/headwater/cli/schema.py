@@ -26,7 +26,9 @@ def list_schemas(data: Path, url: str | None, project: str | None, as_json: bool
         show_json(found)
         return
     rows = [(item["name"], item["version"], item["mode"], item["unknownFields"]) for item in found["items"]]
-    show_table(("event", "version", "mode", "unknown fields"), rows, empty="no schemas: every event is taken as it comes")
+    show_table(
+        ("event", "version", "mode", "unknown fields"), rows, empty="no schemas: every event is taken as it comes"
+    )
 
 
 @schema_command.command("put")
@@ -34,7 +36,9 @@ def list_schemas(data: Path, url: str | None, project: str | None, as_json: bool
 @click.argument("file", type=click.File())
 @click.option("--version", default="1", show_default=True, help="The events' version that it is for.")
 @click.option("--mode", type=click.Choice(["off", "warn", "enforce"]), default="enforce", show_default=True)
-@click.option("--unknown-fields", type=click.Choice(["allow", "warn", "quarantine"]), default="allow", show_default=True)
+@click.option(
+    "--unknown-fields", type=click.Choice(["allow", "warn", "quarantine"]), default="allow", show_default=True
+)
 @reaching
 def put(
     data: Path,

@@ -1,5 +1,6 @@
 """`headwater serve`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def serve_command(config_file: Path | None, open_to_all: bool, **given: Any) -> 
 def say_ready(address: str, house: Any) -> None:
     """Keys are shown on a terminal at the first start, never in a journal."""
     click.echo(f"headwater is ready at {address}", err=True)
-    if house.first_keys and click.get_text_stream("stderr").isatty():
-        click.echo("\nFirst start. These keys are shown once; the file first-keys in the data folder has them too:", err=True)
+    if house.first_keys and sys.stderr.isatty():
+        click.echo(
+            "\nFirst start. These keys are shown once; the file first-keys in the data folder has them too:", err=True
+        )
         for name, secret in house.first_keys.items():
             click.echo(f"  {name:8} {secret}", err=True)

@@ -1,6 +1,7 @@
 """Answers on a terminal: tables for people, JSON for programs."""
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,12 +27,12 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: 
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(shown(value)) for value in row))
-    Console(highlight=False, soft_wrap=not click.get_text_stream("stdout").isatty()).print(table)
+    Console(highlight=False, soft_wrap=not sys.stdout.isatty()).print(table)
 
 
 def shown(value: Any) -> str:
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

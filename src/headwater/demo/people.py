@@ -12,9 +12,9 @@ _STANDINGS = (VISITOR, VISITOR, VISITOR, VISITOR, MEMBER, MEMBER, MEMBER, SUBSCR
 
 _BROWSERS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.4 Safari/605.1.15",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.4 Safari/605",
     "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
-)  # fmt: skip
+)
 _DEVICES = {
     "web": ("desktop", "desktop", "desktop", "tablet", "phone"),
     "ios": ("iPhone 15", "iPhone 14", "iPhone 16 Pro", "iPad Air"),

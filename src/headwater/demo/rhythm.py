@@ -42,7 +42,7 @@ def cumulated_crowd(at_us: int) -> list[float]:
 def busy(at_us: int, end_us: int) -> float:
     """Expected visits at an instant of the history that ends at `end_us`, without noise; 1 is about an average hour."""
     days_before_end = (end_us - at_us) / DAY_US
-    growth = GROWTH ** (-days_before_end / DAYS)
+    growth = float(GROWTH ** (-days_before_end / DAYS))
     pull = 1.0
     for campaign in CAMPAIGNS:
         if campaign.days_before_end_to < days_before_end <= campaign.days_before_end_from:
@@ -52,9 +52,7 @@ def busy(at_us: int, end_us: int) -> float:
 
 def hourly_shares(rng: random.Random, start_us: int, end_us: int) -> Sequence[float]:
     """The share of all visits that falls into each hour of [start, end); sums up to 1."""
-    weights = [
-        busy(at_us, end_us) * max(0.5, rng.gauss(1.0, NOISE)) for at_us in range(start_us, end_us, HOUR_US)
-    ]
+    weights = [busy(at_us, end_us) * max(0.5, rng.gauss(1.0, NOISE)) for at_us in range(start_us, end_us, HOUR_US)]
     total = sum(weights)
     return [weight / total for weight in weights]
 

@@ -67,6 +67,8 @@ class Batch(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """For a replay from quarantine: the quarantined seq of each event, in order. Empty otherwise."""
     suppressed: tuple[int, ...] = ()
     """Indices of quarantined events beyond the key's quarantine quota: counted, kept in the lake, not in quarantine."""
+    public: bool = False
+    """True for an ingest key, which may stand in a page: what its events say of `sourceIp` is not believed."""
 
 
 _encoder = msgspec.msgpack.Encoder()

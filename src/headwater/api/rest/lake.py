@@ -15,8 +15,8 @@ async def lake(
     request: AnyRequest, limit: Annotated[int, Parameter(description="Versions shown, 1 to 1000", ge=1, le=1000)] = 100
 ) -> Response[Any]:
     site, project = site_of(request), await project_of(request)
-    stats = await site.lane.run(project.lake.stats)
-    history = await site.lane.run(project.lake.history, limit)
+    stats = await site.lane.run(project.lake().stats)
+    history = await site.lane.run(project.lake().history, limit)
     versions = [
         {
             "version": one.version,

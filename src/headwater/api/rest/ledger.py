@@ -12,7 +12,7 @@ from headwater.api.rest.asking import AnyRequest, End, Start, project_of, site_o
 from headwater.api.rest.objects import instant
 from headwater.domain.errors import BadInput, Conflict
 from headwater.domain.events import MINUTE_US, minute_of
-from headwater.domain.timerange import parse_instant_us
+from headwater.domain.filters import instant_us
 from headwater.process.ledger import LedgerView, ledger_view
 from headwater.process.receipt import find_receipts
 
@@ -30,10 +30,8 @@ async def ledger(
     """received = stored + duplicate + quarantined + suppressed + removed + lost + inFlight, per source and minute."""
     site, project = site_of(request), await project_of(request)
     now = minute_of(time.time_ns() // 1000)
-    minute_to = now + 1 if end is None else -(-parse_instant_us(end, "timeRange[end]") // MINUTE_US)
-    minute_from = (
-        minute_to - MINUTES_DEFAULT if start is None else minute_of(parse_instant_us(start, "timeRange[start]"))
-    )
+    minute_to = now + 1 if end is None else -(-instant_us(end, "timeRange[end]") // MINUTE_US)
+    minute_from = minute_to - MINUTES_DEFAULT if start is None else minute_of(instant_us(start, "timeRange[start]"))
     if not 0 < minute_to - minute_from <= MINUTES_MAX:
         raise BadInput(
             f"the range has {minute_to - minute_from} minutes; 1 to {MINUTES_MAX} are allowed",
@@ -41,18 +39,18 @@ async def ledger(
             path="timeRange",
             limit=MINUTES_MAX,
         )
-    view = await site.lane.run(
-        ledger_view, project.warehouse, project.reader, site.catalog, project.name, minute_from, minute_to, source
+    found = await site.lane.run(
+        project.reading,
+        lambda reader: ledger_view(
+            project.warehouse, reader, site.catalog, project.name, minute_from, minute_to, source
+        ),
     )
-    return Response(ledger_body(view, project.watermark_us()))
+    return Response(ledger_body(found, project.watermark_us()))
 
 
-def ledger_body(view: LedgerView, watermark_us: int) -> dict[str, Any]:
-    return {
-        "rows": [{"minute": instant(row.minute * MINUTE_US), "source": row.source, **row.counts()} for row in view.rows],
-        "totals": view.totals.counts(),
-        "watermark": instant(watermark_us),
-    }
+def ledger_body(found: LedgerView, watermark_us: int | None) -> dict[str, Any]:
+    rows = [{"minute": instant(line.minute * MINUTE_US), "source": line.source, **line.counts()} for line in found.rows]
+    return {"rows": rows, "totals": found.totals.counts(), "watermark": instant(watermark_us)}
 
 
 @get("/api/v1/events/{event_id:str}/receipt", opt=needs("events:read"), summary="Where is one event", tags=["events"])
@@ -64,9 +62,11 @@ async def receipt(
     """`state`: inFlight, stored, duplicate, quarantined, suppressed, or unknown."""
     site, project = site_of(request), await project_of(request)
     wanted = uuid_text(event_id)
-    found = await site.lane.run(find_receipts, project.warehouse, project.reader, wanted, source)
+    found = await site.lane.run(
+        project.reading, lambda reader: find_receipts(project.warehouse, reader, wanted, source)
+    )
     if len(found) > 1:
-        sources = sorted({receipt.source for receipt in found})
+        sources = sorted({each.source for each in found})
         raise Conflict(
             f"several sources sent the id {wanted}: {', '.join(sources)}",
             code="AMBIGUOUS_ID",

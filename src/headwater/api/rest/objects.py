@@ -1,4 +1,4 @@
-"""The one manner of all catalog objects on the wire: pages by cursor, ETag out, If-Match in, Idempotency-Key on create."""
+"""The one manner of catalog objects on the wire: pages by cursor, ETag out, If-Match in, Idempotency-Key on create."""
 
 import base64
 import binascii
@@ -48,7 +48,9 @@ def body_of(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def page_of(catalog: Catalog, kind: str, project: str, limit: int, cursor: str | None, view: View = stamped) -> Response[Any]:
+def page_of(
+    catalog: Catalog, kind: str, project: str, limit: int, cursor: str | None, view: View = stamped
+) -> Response[Any]:
     after = cursor_value(cursor) if cursor else ""
     found = catalog.list(kind, project, after=after, limit=limited(limit) + 1)
     items = [view(stored) for stored in found[:limit]]
@@ -80,12 +82,25 @@ def create_once(
     if kept is not None:
         return Response(json.loads(kept), status_code=201)
     response = make()
-    catalog.remember(project, scope, key, msgspec.json.encode(response.content).decode())
+    # Secrets are shown once: the kept answer is without them.
+    catalog.remember(project, scope, key, msgspec.json.encode(without_secrets(response.content)).decode())
     return response
 
 
+def without_secrets(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: None if name == "secret" else without_secrets(value) for name, value in content.items()}
+    return [without_secrets(each) for each in content] if isinstance(content, list) else content
+
+
 def create(
-    catalog: Catalog, request: AnyRequest, kind: str, project: str, name: str, body: Mapping[str, Any], view: View = stamped
+    catalog: Catalog,
+    request: AnyRequest,
+    kind: str,
+    project: str,
+    name: str,
+    body: Mapping[str, Any],
+    view: View = stamped,
 ) -> Response[Any]:
     return create_once(
         catalog, request, project, kind, lambda: tagged(catalog.put(kind, project, name, body, if_version=0), 201, view)
@@ -93,7 +108,13 @@ def create(
 
 
 def replace(
-    catalog: Catalog, request: AnyRequest, kind: str, project: str, name: str, body: Mapping[str, Any], view: View = stamped
+    catalog: Catalog,
+    request: AnyRequest,
+    kind: str,
+    project: str,
+    name: str,
+    body: Mapping[str, Any],
+    view: View = stamped,
 ) -> Response[Any]:
     existing(catalog, kind, project, name)
     return tagged(catalog.put(kind, project, name, body, if_version=wanted_version(request)), 200, view)
@@ -118,7 +139,7 @@ def wanted_version(request: AnyRequest) -> int | None:
         return int(header.strip('"'))
     except ValueError:
         raise Conflict(
-            f"If-Match {header!r} is no ETag of ours; they look like \"3\"", code="VERSION_MISMATCH", value=header
+            f'If-Match {header!r} is no ETag of ours; they look like "3"', code="VERSION_MISMATCH", value=header
         ) from None
 
 

@@ -4,7 +4,7 @@ Objects are documents: (kind, project, name) → JSON body, with a version that 
 catalog's revision in the same transaction; roles watch that number to know that a key or schema has changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -48,6 +48,9 @@ class Catalog(Protocol):
     def versions(self, kind: str, project: str, name: str) -> Sequence[Stored]:
         """Newest first, deleted ones included."""
 
+    def recall(self, project: str, scope: str, key: str) -> str | None:
+        """Idempotency-Key: the answer kept for (project, scope, key) in the last 24 h, without keeping one."""
+
     def remember(self, project: str, scope: str, key: str, answer: str) -> str | None:
         """Idempotency-Key: the answer kept earlier for (project, scope, key), else None and `answer` is kept 24 h."""
 
@@ -62,3 +65,11 @@ class Catalog(Protocol):
     def refused(self, project: str, minute_from: int, minute_to: int) -> Counts: ...
 
     def close(self) -> None: ...
+
+
+def every(catalog: Catalog, kind: str, project: str) -> Iterator[Stored]:
+    """All objects of a kind by name, page by page; one that changes meanwhile may be seen before or after."""
+    after = ""
+    while page := catalog.list(kind, project, after=after):
+        yield from page
+        after = page[-1].name

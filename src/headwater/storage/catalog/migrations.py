@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headwater.domain.errors import Damaged, Unavailable
-from headwater.observe.journal import journal
+from headwater.observe.journal import get_journal
 
 FOLDER = Path(__file__).parent / "ddl"
 APPLICATION_ID = 0x48574341
@@ -37,7 +37,9 @@ def migrate(con: sqlite3.Connection, path: Path, folder: Path = FOLDER) -> None:
             con.execute("rollback")
         raise
     if copy is not None:
-        journal("application").info("catalog_migrated", file=str(path), before=done, after=len(steps), copy=str(copy))
+        get_journal("application").info(
+            "catalog_migrated", file=str(path), before=done, after=len(steps), copy=str(copy)
+        )
 
 
 def _version(con: sqlite3.Connection, path: Path, known: int) -> int:

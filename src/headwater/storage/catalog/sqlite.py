@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from headwater.domain.errors import BadInput, Conflict, Damaged, HeadwaterError, TooLarge, Unavailable
-from headwater.observe.journal import journal
+from headwater.observe.journal import get_journal
 from headwater.storage.catalog.base import Stored
 from headwater.storage.catalog.migrations import migrate
 from headwater.storage.log.base import Counts, SegmentCounts
@@ -30,6 +30,8 @@ _SELECT = (
     "select v.kind, v.project, v.name, v.version, v.body, v.crc, v.created_us, v.updated_us "
     "from objects o join versions v using (kind, project, name, version) where kind = ? and project = ? and name "
 )
+
+_ANSWER = "select answer from answers where project = ? and scope = ? and key = ? and kept_until_us > ?"
 
 
 def open(url: str, busy_seconds_max: float = 5.0) -> "SqliteCatalog":
@@ -115,13 +117,14 @@ class SqliteCatalog:
         )
         return [self._stored(row) for row in rows]
 
+    def recall(self, project: str, scope: str, key: str) -> str | None:
+        rows = self._read(_ANSWER, project, scope, key, time.time_ns() // 1000)
+        return str(rows[0][0]) if rows else None
+
     def remember(self, project: str, scope: str, key: str, answer: str) -> str | None:
         now = time.time_ns() // 1000
-        with self._write(project, scope, key, counts_only=True) as con:
-            kept = con.execute(
-                "select answer from answers where project = ? and scope = ? and key = ? and kept_until_us > ?",
-                (project, scope, key, now),
-            ).fetchone()
+        with self._write(project, scope, key, checkpoint=False) as con:
+            kept = con.execute(_ANSWER, (project, scope, key, now)).fetchone()
             if kept is not None:
                 return str(kept[0])
             row = (project, scope, key, answer, now + ANSWER_KEPT_US)
@@ -136,7 +139,7 @@ class SqliteCatalog:
     def add_trimmed(self, project: str, counts: SegmentCounts) -> None:
         text = msgspec.json.encode([[minute, source, n] for (minute, source), n in counts.counts.items()]).decode()
         row = (project, counts.log_id, counts.segment, counts.last_seq, text, zlib.crc32(text.encode()))
-        with self._write(project, counts_only=True) as con:
+        with self._write(project, checkpoint=False) as con:
             con.execute("insert or ignore into trimmed values (?, ?, ?, ?, ?, ?)", row)
 
     def trimmed(self, project: str) -> Sequence[SegmentCounts]:
@@ -150,7 +153,7 @@ class SqliteCatalog:
         ]
 
     def add_refused(self, project: str, counts: Counts) -> None:
-        with self._write(project, counts_only=True) as con:
+        with self._write(project, checkpoint=False) as con:
             con.executemany(
                 "insert into refused values (?, ?, ?, ?) on conflict do update set n = n + excluded.n",
                 [(project, minute, source, n) for (minute, source), n in counts.items()],
@@ -173,9 +176,7 @@ class SqliteCatalog:
             self._writer.close()
 
     def _connect(self) -> sqlite3.Connection:
-        con = sqlite3.connect(
-            self._path, timeout=self._busy_seconds_max, isolation_level=None, check_same_thread=False
-        )
+        con = sqlite3.connect(self._path, timeout=self._busy_seconds_max, isolation_level=None, check_same_thread=False)
         con.execute("pragma synchronous = full")
         con.execute("pragma trusted_schema = off")
         return con
@@ -188,7 +189,7 @@ class SqliteCatalog:
                 break
             except sqlite3.OperationalError as error:
                 # Turning a new file to WAL fails at once, past the busy timeout, when two roles start together.
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
         migrate(self._writer, self._path)
@@ -212,7 +213,7 @@ class SqliteCatalog:
                     self._drain()
 
     @contextmanager
-    def _write(self, *names: str, counts_only: bool = False) -> Iterator[sqlite3.Connection]:
+    def _write(self, *names: str, checkpoint: bool = True) -> Iterator[sqlite3.Connection]:
         """One transaction, durable after the block. Waits at most `busy_seconds_max` for writers of this process,
         and as long again for those of others."""
         for name in names:
@@ -229,7 +230,7 @@ class SqliteCatalog:
                     self._roll_back()
                     raise
                 self._commit()
-            if not counts_only:
+            if checkpoint:
                 self._checkpoint()
         finally:
             self._lock.release()
@@ -239,7 +240,7 @@ class SqliteCatalog:
             self._writer.execute("commit")
         except sqlite3.Error as error:
             self._roll_back()
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
+            if _primary(error) == sqlite3.SQLITE_IOERR:
                 raise Unavailable(
                     f"catalog: {self._path}: {error} while committing: the change may or may not be there; look, "
                     "and make it again where it is not",
@@ -259,7 +260,7 @@ class SqliteCatalog:
             self._writer.execute("pragma wal_checkpoint(passive)").fetchall()
         except sqlite3.OperationalError as error:
             # The commit is durable in the WAL already, and the next change tries again.
-            journal("application").warning("catalog_checkpoint_failed", file=str(self._path), reason=str(error))
+            get_journal("application").warning("catalog_checkpoint_failed", file=str(self._path), reason=str(error))
 
     @contextmanager
     def _said(self, doing: str) -> Iterator[None]:
@@ -281,8 +282,8 @@ class SqliteCatalog:
             ) from error
 
     def _error(self, doing: str, error: sqlite3.Error) -> HeadwaterError:
-        primary = error.sqlite_errorcode & 0xFF
-        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(error, sqlite3.IntegrityError):
+        primary = _primary(error)
+        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return self._damaged(str(error))
         if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return self._busy()
@@ -290,9 +291,7 @@ class SqliteCatalog:
             sqlite3.SQLITE_FULL: ("DISK_FULL", "free some space"),
             sqlite3.SQLITE_READONLY: ("READ_ONLY", "make the file and its folder writable"),
         }.get(primary, ("CATALOG_UNAVAILABLE", "check the disk, the folder, its owner and its rights"))
-        return Unavailable(
-            f"catalog: cannot {doing} {self._path}: {error}; {cure}", code=code, path=str(self._path)
-        )
+        return Unavailable(f"catalog: cannot {doing} {self._path}: {error}; {cure}", code=code, path=str(self._path))
 
     def _damaged(self, found: str) -> Damaged:
         return Damaged(
@@ -335,17 +334,23 @@ class SqliteCatalog:
         return msgspec.json.decode(text)
 
 
+def _primary(error: sqlite3.Error) -> int:
+    """SQLite's result code without its extended bits."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
 def _make_private(path: Path) -> None:
     """The file 0600 (SQLite gives its -wal and -shm the same), missing folders 0700; existing folders are left."""
     missing = [folder for folder in path.parents if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    # An existing file is never opened here: closing any descriptor of it would drop the locks that this process's
+    # other connections hold, and the next process to leave would remove the WAL under their hands.
     try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
     folder_descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(folder_descriptor)

@@ -102,7 +102,7 @@ class LogWriter(Protocol):
         """
 
     def durable_seq(self) -> int:
-        """Last seq that is durable; 0 when nothing is. Never goes back."""
+        """Last seq that is durable; one below the first to be given when nothing is. Never goes back."""
 
     def queued(self) -> tuple[int, int]:
         """(events, bytes) handed over and not yet durable."""
@@ -114,6 +114,13 @@ class LogWriter(Protocol):
         after a crash, so it must be idempotent by (log_id, segment). The last segment is never dropped.
         Space (`log.bytes_max`) and age (`log.age_hours_max`) choose among the droppable ones.
         """
+
+    def reader(self) -> "LogReader":
+        """A reader in this process, woken as soon as a group is durable. Usable after the writer is closed."""
+
+    def facts(self) -> Mapping[str, float]:
+        """`bytes` held, `frames` and `frame_bytes` written, `sync_seconds`, `sync_failures`, `write_failures` since
+        the start, `torn_bytes` met at the start, `damaged_ranges` set aside. Cheap."""
 
     def close(self) -> None:
         """Write and fsync everything handed over, answer it, release the files. Idempotent."""
@@ -134,7 +141,9 @@ class LogReader(Protocol):
         """The next frames after `after_seq` (a frame end), oldest first, at least one unless the wait ends first.
 
         Stops before exceeding `events_max` events, but always gives one frame. Waits up to `wait_seconds` for the first
-        to become durable. Raises Damaged when `after_seq` lies before `first_seq() - 1` or beyond `durable_seq()`.
+        to become durable. Raises Damaged when `after_seq` lies before `first_seq() - 1` (code POSITION_BEHIND_LOG),
+        beyond what is durable (POSITION_AHEAD_OF_LOG) or inside a frame (POSITION_INSIDE_FRAME), and when the log was
+        deleted or replaced meanwhile (LOG_REPLACED). Raises Unavailable when the store can't be read now.
         """
 
     def headers(self, after_seq: int = 0) -> Sequence[SegmentCounts]:

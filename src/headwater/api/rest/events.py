@@ -1,0 +1,90 @@
+"""Stored and quarantined events, one by one."""
+
+import time
+from typing import Annotated, Any
+
+from litestar import Response, get
+from litestar.params import Parameter
+
+from headwater.api.auth import needs
+from headwater.api.rest.asking import AnyRequest, Cursor, End, Limit, Start, project_of, site_of
+from headwater.domain.errors import NotFound
+from headwater.domain.plans import Plan, QuarantineGroups, Table
+from headwater.engine.query import pages
+
+
+async def run(request: AnyRequest, plan: Plan) -> Table:
+    site, project = site_of(request), await project_of(request)
+    return await site.lane.run(project.warehouse.run, plan, site.query_seconds_max)
+
+
+@get("/api/v1/events", opt={**needs("events:read"), "free_parameters": True}, summary="Stored events", tags=["events"])
+async def events(
+    request: AnyRequest,
+    start: Start = None,
+    end: End = None,
+    event_name: Annotated[str | None, Parameter(query="name")] = None,
+    actor: str | None = None,
+    conditions: Annotated[
+        str | None, Parameter(query="filter", description="A condition as in a question, JSON")
+    ] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response[pages.Page]:
+    """Newest first by `occurredAt`."""
+    plan = pages.parse_events_parameters(list(request.query_params.multi_items()), now_us())
+    return Response(pages.events_page(plan, await run(request, plan)))
+
+
+@get("/api/v1/events/{event_id:str}", opt=needs("events:read"), summary="One stored event", tags=["events"])
+async def event(
+    request: AnyRequest,
+    event_id: str,
+    source: Annotated[str | None, Parameter(description="Where several sources sent the same id")] = None,
+) -> Response[pages.EventOut]:
+    """The newest where it came under several timestamps."""
+    found = pages.events_of(await run(request, pages.parse_event_id(event_id)))
+    chosen = [each for each in found if source in (None, each.source)]
+    if not chosen:
+        raise NotFound(
+            f"no event {event_id!r} is stored", value=event_id, hint="its receipt tells where it is: …/receipt"
+        )
+    return Response(chosen[0])
+
+
+@get(
+    "/api/v1/quarantine",
+    opt={**needs("events:read"), "free_parameters": True},
+    summary="Quarantine",
+    tags=["quarantine"],
+)
+async def quarantine(
+    request: AnyRequest,
+    group_by: Annotated[str | None, Parameter(query="groupBy", description="Some of code,source,name")] = None,
+    code: str | None = None,
+    source: str | None = None,
+    event_name: Annotated[str | None, Parameter(query="name")] = None,
+    start: Start = None,
+    end: End = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response[pages.Page]:
+    """What was refused and why: newest first, or grouped by cause. The time range is of receipt."""
+    plan = pages.parse_quarantine_parameters(list(request.query_params.multi_items()), now_us())
+    table = await run(request, plan)
+    if isinstance(plan, QuarantineGroups):
+        return Response(pages.quarantine_groups(plan, table))
+    return Response(pages.quarantine_page(plan, table))
+
+
+@get("/api/v1/quarantine/{item:str}", opt=needs("events:read"), summary="One quarantined event", tags=["quarantine"])
+async def quarantined(request: AnyRequest, item: str) -> Response[Any]:
+    """By its number in the log, or by its id."""
+    found = pages.quarantined_of(await run(request, pages.parse_quarantine_id(item)))
+    if not found:
+        raise NotFound(f"{item!r} is not in quarantine", value=item)
+    return Response(found[0])
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000

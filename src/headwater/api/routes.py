@@ -1,0 +1,41 @@
+"""Every route of the REST API, and the application made of them."""
+
+from typing import Any
+
+from litestar import Litestar
+
+from headwater.api.auth import authorise
+from headwater.api.errors import answer_problem
+from headwater.api.openapi import openapi_json
+from headwater.api.rest import admin, definitions, events, health, lake, ledger, query
+from headwater.api.rest.asking import known_parameters_only
+from headwater.api.site import Site
+
+HEALTH = (health.live, health.ready, health.prometheus)
+ROUTES: tuple[Any, ...] = (
+    *HEALTH,
+    openapi_json,
+    *(events.events, events.event, ledger.receipt, ledger.ledger, events.quarantine, events.quarantined),
+    *(query.query, query.metrics, query.cancel),
+    *(definitions.list_metrics, definitions.create_metric, definitions.read_metric, definitions.write_metric),
+    definitions.remove_metric,
+    *(definitions.list_schemas, definitions.create_schema, definitions.read_schema, definitions.write_schema),
+    definitions.remove_schema,
+    *(admin.list_projects, admin.create_project, admin.read_settings, admin.write_settings),
+    *(admin.list_keys, admin.create_key, admin.revoke_key),
+    *(lake.lake, lake.pipeline),
+)
+
+
+def build_app(site: Site, routes: tuple[Any, ...] = ROUTES) -> Litestar:
+    """The routes over a site. Each is checked by `authorise` before it runs."""
+    app = Litestar(
+        list(routes),
+        guards=[authorise, known_parameters_only],
+        exception_handlers={Exception: answer_problem},
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=1 << 20,
+    )
+    app.state.site = site
+    return app

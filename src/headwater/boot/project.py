@@ -1,0 +1,251 @@
+"""One project's stores and threads, for the roles that this process has."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from headwater import config
+from headwater.boot.collector import Collector
+from headwater.collect.intake import Intake
+from headwater.observe.health import Health
+from headwater.observe.journal import get_journal
+from headwater.process.archive import Archive, Seal
+from headwater.process.decoders import Decoder, Inline
+from headwater.process.positions import Held, check, first_of_new_log
+from headwater.process.rebuild import fill
+from headwater.process.stream import Stream
+from headwater.process.supervise import Supervisor
+from headwater.process.trim import keep_trimmed
+from headwater.process.workers import Workers
+from headwater.storage.catalog.base import Catalog
+from headwater.storage.lake import open_lake
+from headwater.storage.lake.base import Lake
+from headwater.storage.log import open_log_reader, open_log_writer
+from headwater.storage.log.base import LogReader, LogWriter
+from headwater.storage.warehouse import open_warehouse
+from headwater.storage.warehouse.base import Warehouse
+
+STOP_SECONDS = 6
+CONSUMERS = ("process", "lake")
+
+journal = get_journal("pipeline")
+
+
+class Places:
+    """Where a project's stores are: in the data folder unless the settings say otherwise."""
+
+    def __init__(self, settings: config.Settings, data: Path, project: str) -> None:
+        folder = (data / "projects" / project).absolute()
+        self.log = placed(settings.log.url, f"file://{folder}/log", project)
+        self.lake = placed(settings.lake.url, f"file://{folder}/lake", project)
+        self.warehouse = placed(settings.warehouse.url, f"duckdb://{folder}/warehouse/warehouse.duckdb", project)
+
+
+def placed(url: str, default: str, project: str) -> str:
+    """A store's URL; `{project}` in it stands for the project's name."""
+    return url.replace("{project}", project) if url else default
+
+
+class OpenProject:
+    """Opening and closing block for up to seconds: use a thread. Raises what the stores raise; then nothing is open."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: config.Settings,
+        data: Path,
+        roles: frozenset[str],
+        catalog: Catalog,
+        health: Health,
+        collector: Collector,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.places = Places(settings, data, name)
+        self.catalog = catalog
+        self.health = health
+        self.writer: LogWriter | None = None
+        self.intake: Intake | None = None
+        self.stream: Stream | None = None
+        self.archive: Archive | None = None
+        self.supervisor = Supervisor(self.on_state)
+        self.seals = 0
+        self.used_at = time.monotonic()
+        self._closing = ExitStack()
+        with ExitStack() as undo:
+            if "process" in roles:
+                self.open_stores(undo)
+            if "collect" in roles:
+                self.open_writer(undo, collector)
+            self.reader = self.open_reader()
+            undo.callback(self.reader.close)
+            if self.writer is not None:
+                self.intake = collector.make_intake(name, self.writer, self.reader)
+            if "process" in roles:
+                self.check_positions()
+                self.start_consumers(undo)
+            if self.writer is not None:
+                self.start("trim", keep_trimmed(self.writer, catalog, name, on_dropped=self.on_dropped))
+            undo.callback(self.stop_threads)
+            self._closing = undo.pop_all()
+
+    def open_stores(self, undo: ExitStack) -> None:
+        room = self.settings.warehouse
+        self.warehouse: Warehouse = open_warehouse(
+            self.places.warehouse,
+            memory_bytes_max=room.memory_bytes_max,
+            threads=room.threads,
+            seal_rows=room.seal_rows,
+            seal_rows_min=room.seal_rows_min,
+            seal_age_seconds=room.seal_age_seconds,
+            wal_bytes_max=room.wal_bytes_max,
+        )
+        undo.callback(self.warehouse.close)
+        self.lake: Lake = open_lake(self.places.lake)
+        undo.callback(self.lake.close)
+
+    def open_writer(self, undo: ExitStack, collector: Collector) -> None:
+        room = self.settings.log
+        first = 1
+        if hasattr(self, "warehouse"):
+            first = first_of_new_log(self.warehouse.position(), self.lake.position())
+        self.writer = open_log_writer(
+            self.places.log,
+            collector.acks.on_durable,
+            first_seq_min=first,
+            consumers=CONSUMERS,
+            segment_bytes=room.segment_bytes,
+            bytes_max=room.bytes_max,
+            age_hours_max=room.age_hours_max,
+            queue_bytes_max=room.queue_bytes_max,
+        )
+        undo.callback(self.writer.close)
+
+    def open_reader(self) -> LogReader:
+        return self.writer.reader() if self.writer is not None else open_log_reader(self.places.log)
+
+    def check_positions(self) -> None:
+        """Raises Damaged, naming the cure, where log, lake and warehouse do not belong together."""
+        held = Held(self.reader.log_id, self.reader.first_seq(), self.reader.durable_seq())
+        new_log = self.settings.server.new_log
+        start = check(held, self.warehouse.position(), self.lake.position(), new_log=new_log)
+        given_up = max(start.missing_in_warehouse, start.missing_in_lake)
+        if given_up:
+            journal.error("events_given_up", project=self.name, events=given_up, reason="--new-log")
+        if start.fill:
+            journal.warning("warehouse_filled_from_lake", project=self.name)
+            fill(self.lake, self.open_reader, self.warehouse)
+
+    def start_consumers(self, undo: ExitStack) -> None:
+        room = self.settings.process
+        workers = self.settings.server.decode_workers
+        decoder: Decoder = Workers(workers) if workers else Inline()
+        undo.callback(decoder.close)
+        self.stream = Stream(
+            self.open_reader,
+            self.warehouse,
+            decoder=decoder,
+            linger_seconds=room.linger_ms / 1000,
+            events_per_load_max=room.events_per_load_max,
+            on_stall=self.on_stall,
+        )
+        self.start("process", self.stream.run)
+        self.start("lake", self.keep_archive)
+
+    def keep_archive(self, stop: threading.Event) -> None:
+        """An archive runs once and closes what it holds; after a failure it is made anew."""
+        if self.archive is not None:
+            self.lake = open_lake(self.places.lake)
+        room = self.settings.lake
+        self.archive = Archive(
+            self.open_reader(),
+            self.lake,
+            events_per_seal=room.seal_events,
+            seconds_per_seal=room.seal_seconds,
+            on_seal=self.on_seal,
+        )
+        self.archive.run(stop)
+
+    def start(self, part: str, target: Callable[[threading.Event], None]) -> None:
+        self.health.register(self.part(part), needed=part == "process")
+        self.supervisor.start(self.part(part), target)
+
+    def part(self, name: str) -> str:
+        return f"{self.name}.{name}"
+
+    def on_state(self, part: str, state: str, reason: str) -> None:
+        if state == "running":
+            self.health.ok(part)
+        elif state == "failed":
+            self.health.restarted(part, reason)
+            trace = self.supervisor.last_traceback.get(part)
+            journal.error("part_failed", part=part, reason=reason, traceback=trace)
+
+    def on_stall(self, reason: str | None) -> None:
+        if reason is None:
+            self.health.ok(self.part("process"))
+        else:
+            self.health.degraded(self.part("process"), "LOADING_STALLED", reason)
+            journal.error("loading_stalled", project=self.name, reason=reason)
+
+    def on_seal(self, seal: Seal) -> None:
+        self.seals += 1
+        journal.info("lake_sealed", project=self.name, events=seal.events, seq=seal.position.seq, seconds=seal.seconds)
+        for damage in seal.damages:
+            journal.error(
+                "log_damaged", project=self.name, first_seq=damage.first_seq, n=damage.n, reason=damage.reason
+            )
+
+    def on_dropped(self, segments: int) -> None:
+        journal.info("log_trimmed", project=self.name, segments=segments)
+
+    def pipeline(self) -> Mapping[str, Any]:
+        """What the steps did since the start, for people and for /metrics."""
+        if self.stream is None:
+            return {}
+        gauges = self.stream.gauges
+        durable = self.reader.durable_seq()
+        return {
+            "lag": self.stream.lag(durable),
+            "lakeLag": max(0, durable - (self.archive.sealed_seq if self.archive else 0)),
+            "durableSeq": durable,
+            "loadedSeq": gauges.loaded_seq,
+            "loads": gauges.loads,
+            "events": gauges.events,
+            "outcomes": dict(gauges.outcomes),
+            "seconds": {stage: round(seconds, 6) for stage, seconds in gauges.seconds.items()},
+            "rejects": [{"step": step, "code": code, "count": n} for (step, code), n in gauges.rejects.items()],
+            "retries": gauges.retries,
+            "halved": gauges.halved,
+            "restarts": dict(self.supervisor.restarts),
+        }
+
+    def watermark_us(self) -> int | None:
+        return self.stream.watermark.us if self.stream is not None else None
+
+    def store_facts(self) -> Mapping[str, Any]:
+        return self.warehouse.facts() if self.stream is not None else {}
+
+    def commit_buckets(self) -> Sequence[int]:
+        return self.stream.gauges.commit_buckets if self.stream is not None else []
+
+    def is_idle(self) -> bool:
+        """Nothing in flight and nothing handed over."""
+        if self.stream is None:
+            return False
+        queued = self.writer.queued()[0] if self.writer is not None else 0
+        return queued == 0 and self.stream.lag(self.reader.durable_seq()) == 0
+
+    def stop_threads(self) -> None:
+        late = self.supervisor.stop(STOP_SECONDS)
+        if late:
+            journal.error("threads_still_running", project=self.name, threads=late)
+        for part in self.supervisor.restarts:
+            self.health.remove(part)
+
+    def close(self) -> None:
+        """Threads end, what was handed to the log becomes durable and is answered, stores close."""
+        self._closing.close()

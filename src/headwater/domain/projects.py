@@ -1,0 +1,85 @@
+"""A project: the unit of isolation, and what is set for it."""
+
+import re
+import zoneinfo
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from headwater.domain.errors import BadInput
+from headwater.domain.fields import read
+
+DEFAULT_PROJECT = "default"
+RETENTION_DAYS_MAX = 36_500
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_RETENTION = re.compile(r"([1-9][0-9]{0,4})([dy])")
+_DAYS = {"d": 1, "y": 366}
+"""A year counts 366 days, so that nothing goes before the calendar says so."""
+
+
+class ProjectSettings(msgspec.Struct, frozen=True, rename="camel"):
+    """What people set for a project; its name never changes."""
+
+    name: str
+    time_zone: str = "UTC"
+    retention: str = "forever"
+    """`forever`, or days or years as in `90d`, `2y`."""
+    unknown_events: Literal["allow", "warn", "quarantine"] = "allow"
+    """What happens to events whose (name, version) has no schema."""
+
+
+def project_settings(body: Mapping[str, Any]) -> ProjectSettings:
+    """Checked settings from a document of the wire or the catalog. Raises BadInput naming the field and the cure."""
+    settings = read(ProjectSettings, body)
+    checked_project_name(settings.name)
+    _check_time_zone(settings.time_zone)
+    retention_days(settings.retention)
+    return settings
+
+
+def checked_project_name(name: str) -> str:
+    """`name` itself. It becomes a folder and a database, hence the narrow rule."""
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            f"project name {name[:80]!r}: expected 1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit",
+            code="BAD_PROJECT_NAME",
+            path="name",
+            value=name[:80],
+        )
+    return name
+
+
+def retention_days(text: str) -> int | None:
+    """Whole days; None for `forever`."""
+    if text == "forever":
+        return None
+    match = _RETENTION.fullmatch(text)
+    days = int(match[1]) * _DAYS[match[2]] if match else 0
+    if not 0 < days <= RETENTION_DAYS_MAX:
+        raise BadInput(
+            f"retention: expected 'forever', or days or years like '90d' or '2y' up to {RETENTION_DAYS_MAX} days, "
+            f"got {text[:40]!r}",
+            code="BAD_RETENTION",
+            path="retention",
+            value=text[:40],
+            limit=RETENTION_DAYS_MAX,
+        )
+    return days
+
+
+def _check_time_zone(name: str) -> None:
+    # Files that lie beside the zones in some systems' databases, but aren't portable names; `right/` has leap seconds.
+    known = not name.startswith(("posix", "right/", "localtime", "Factory")) and len(name) <= 64
+    try:
+        known = known and bool(zoneinfo.ZoneInfo(name))
+    except (LookupError, ValueError, OSError):  # unknown; a path that leaves the database; a folder of it
+        known = False
+    if not known:
+        raise BadInput(
+            f"timeZone: unknown time zone {name[:64]!r}; expected an IANA name like 'Europe/Berlin', or 'UTC'",
+            code="UNKNOWN_TIME_ZONE",
+            path="timeZone",
+            value=name[:64],
+        )
