@@ -28,13 +28,17 @@ def private_postgres() -> Iterator[str]:
         if prefix:
             shutil.chown(folder, user)
         data = folder / "data"
-        subprocess.run([*prefix, binaries / "initdb", "-D", data, "-U", "bench", "-A", "trust"], check=True, capture_output=True)
+        subprocess.run(
+            [*prefix, binaries / "initdb", "-D", data, "-U", "bench", "-A", "trust"], check=True, capture_output=True
+        )
         options = f"-k {folder} -c listen_addresses='' -c shared_buffers=256MB"
         start = [*prefix, binaries / "pg_ctl", "-D", data, "-w", "-l", folder / "journal", "-o", options, "start"]
         subprocess.run(start, check=True, capture_output=True)
         try:
             yield f"postgresql://bench@/postgres?host={folder}"
         finally:
-            subprocess.run([*prefix, binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, capture_output=True)
+            subprocess.run(
+                [*prefix, binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, capture_output=True
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

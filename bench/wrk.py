@@ -55,7 +55,14 @@ def available() -> bool:
 
 
 def load(
-    address: str, batch: int, connections: int, seconds: float, *, key: str | None = None, first: int = 0, pool: int = 32
+    address: str,
+    batch: int,
+    connections: int,
+    seconds: float,
+    *,
+    key: str | None = None,
+    first: int = 0,
+    pool: int = 32,
 ) -> Load:
     """POST batches of `batch` events over one wrk thread. `first` keeps ids of several loads apart."""
     with tempfile.TemporaryDirectory() as folder:

@@ -14,8 +14,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "Later wins: default < TOML file (`<data>/headwater.toml`, or `--config FILE`) < environment",
-        "`HEADWATER_<ROOM>__<KEY>` < command line. Sizes may be written as `10 MiB`. `headwater config` shows what is in",
-        "force and where it came from.",
+        "`HEADWATER_<ROOM>__<KEY>` < command line. Sizes may be written as `10 MiB`. `headwater config` shows what is",
+        "in force and where it came from.",
         "",
         "| setting | default | |",
         "|---|---|---|",
@@ -32,7 +32,13 @@ def codes_page() -> str:
     lines = ["# Codes", "Stable: programs may rely on them.", "", "## Of events", ""]
     lines += ["An event with one of these is kept in quarantine (or, as a warning, stored and told).", ""]
     lines += ["| code | |", "|---|---|", *(f"| `{code}` | {text} |" for code, text in EVENT_CODES.items())]
-    lines += ["", "## Of requests", "", "`code` of a problem document (RFC 9457). Nothing of the request was stored.", ""]
+    lines += [
+        "",
+        "## Of requests",
+        "",
+        "`code` of a problem document (RFC 9457). Nothing of the request was stored.",
+        "",
+    ]
     lines += ["| code | |", "|---|---|", *(f"| `{code}` | {text} |" for code, text in REQUEST_CODES.items())]
     return "\n".join(lines) + "\n"
 
@@ -43,8 +49,8 @@ def api_page() -> str:
     described = json.loads(document())
     lines = [
         "# API",
-        "The whole document is at `/openapi.json`. Keys go into `Authorization: Bearer …`; `X-Headwater-Project` names the",
-        "project.",
+        "The whole document is at `/openapi.json`. Keys go into `Authorization: Bearer …`; `X-Headwater-Project` names",
+        "the project.",
         "",
         "| | | scope | |",
         "|---|---|---|---|",

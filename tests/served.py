@@ -97,7 +97,8 @@ class Served:
             response = connection.getresponse()
             raw = response.read()
             kind = response.headers.get("content-type", "")
-            return response.status, dict(response.headers.lower_items()), json.loads(raw) if "json" in kind else raw
+            answered = {name.lower(): value for name, value in response.headers.items()}
+            return response.status, answered, json.loads(raw) if "json" in kind else raw
         finally:
             connection.close()
 

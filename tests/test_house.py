@@ -53,7 +53,17 @@ def test_help_imports_no_heavy_library():
     code += "try:\n    main()\nexcept SystemExit:\n    pass\nprint('\\n'.join(sys.modules), file=sys.stderr)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in run.stderr.split()}
-    heavy = {"litestar", "duckdb", "deltalake", "sqlglot", "uvicorn", "uvloop", "msgspec", "structlog", "prometheus_client"}
+    heavy = {
+        "litestar",
+        "duckdb",
+        "deltalake",
+        "sqlglot",
+        "uvicorn",
+        "uvloop",
+        "msgspec",
+        "structlog",
+        "prometheus_client",
+    }
     assert not loaded & heavy
     assert "serve" in run.stdout
 

@@ -7,7 +7,6 @@ import threading
 import uuid
 
 import pytest
-
 from tests.served import Served
 
 SENDERS = 4

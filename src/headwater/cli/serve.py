@@ -25,7 +25,7 @@ def serving(command: Any) -> Any:
 
 def flags_of(**given: Any) -> dict[str, Any]:
     """Command line options as settings; what was not given stays out."""
-    return {f"server.{name}": value for name, value in given.items() if value not in (None, False)}
+    return {f"server.{name}": value for name, value in given.items() if value is not None and value is not False}
 
 
 @click.command()

@@ -30,7 +30,7 @@ def load_demo(
 ) -> Totals:
     """Generate about `events_total` events that end at `end_us` (a whole hour) and post them to `base_url`.
 
-    Returns when all are acknowledged durable. `on_progress` is called some ten times a second with the totals so far.
+    Returns when all are acknowledged durable. `on_progress` is called several times a second with the totals so far.
     Any exception, also one out of `on_progress`, stops the child. Raises Refused, BadInput or Unavailable.
     """
     context = multiprocessing.get_context("spawn")
@@ -39,18 +39,23 @@ def load_demo(
     child = context.Process(target=_child, args=arguments, name="headwater-demo", daemon=True)
     child.start()
     there.close()
+    totals: Totals = Totals()
     try:
         while True:
             try:
+                # Also while the collector lets the child wait: so the caller can stop it at any time.
+                while not here.poll(2 * PROGRESS_SECONDS):
+                    on_progress(totals)
                 kind, fact = here.recv()
             except EOFError:
                 child.join(STOP_SECONDS_MAX)
                 raise Unavailable(f"the process that loads the demo ended with code {child.exitcode}") from None
             if kind == "failed":
                 raise fact
-            on_progress(fact)
+            totals = fact
+            on_progress(totals)
             if kind == "done":
-                return fact  # type: ignore[no-any-return]
+                return totals
     finally:
         here.close()
         if child.is_alive():

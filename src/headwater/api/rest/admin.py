@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, delete, get, post, put
+from litestar.params import FromPath
 
 from headwater.api.auth import needs
 from headwater.api.rest.asking import AnyRequest, Cursor, Limit, access_of, site_of
@@ -120,7 +121,7 @@ async def create_key(request: AnyRequest) -> Response[Any]:
 
 
 @delete("/api/v1/keys/{key:str}", opt=needs("admin"), summary="Revoke a key", tags=["keys"])
-async def revoke_key(request: AnyRequest, key: str) -> None:
+async def revoke_key(request: AnyRequest, key: FromPath[str]) -> None:
     """By id, or by a name that one valid key has. Refused everywhere within a second."""
     site, access = site_of(request), access_of(request)
     revoked = keys.revoke_key(site.catalog, access.project, key)

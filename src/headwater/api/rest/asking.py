@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from headwater.api.site import Project, Site
 from headwater.domain.errors import BadInput
@@ -14,10 +14,10 @@ from headwater.security.keys import Access
 
 AnyRequest = Request[Any, Any, Any]
 
-Start = Annotated[str | None, Parameter(query="timeRange[start]", description="RFC 3339; included")]
-End = Annotated[str | None, Parameter(query="timeRange[end]", description="RFC 3339; excluded")]
-Limit = Annotated[int, Parameter(description="Items a page, 1 to 1000")]
-Cursor = Annotated[str | None, Parameter(description="`nextCursor` of the page before")]
+Start = Annotated[str | None, QueryParameter(name="timeRange[start]", description="RFC 3339; included")]
+End = Annotated[str | None, QueryParameter(name="timeRange[end]", description="RFC 3339; excluded")]
+Limit = Annotated[int, QueryParameter(description="Items a page, 1 to 1000")]
+Cursor = Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")]
 
 
 def site_of(request: AnyRequest) -> Site:
@@ -39,7 +39,7 @@ def known_parameters_only(connection: ASGIConnection[Any, Any, Any, Any], handle
     if handler.opt.get("free_parameters"):
         return
     known = {
-        getattr(field.kwarg_definition, "query", None) or name
+        getattr(field.kwarg_definition, "name", None) or name
         for name, field in handler.parsed_fn_signature.parameters.items()
     } - {"request", "data", "name"}
     for sent in connection.query_params:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, delete, get, post, put
+from litestar.params import FromPath
 
 from headwater.api.auth import needs
 from headwater.api.rest.asking import AnyRequest, Cursor, Limit, access_of, site_of
@@ -71,7 +72,7 @@ async def create_metric(request: AnyRequest) -> Response[Any]:
     summary="One metric",
     tags=["metrics"],
 )
-def read_metric(request: AnyRequest, metric: str) -> Response[Any]:
+def read_metric(request: AnyRequest, metric: FromPath[str]) -> Response[Any]:
     return one_of(site_of(request).catalog, METRIC, access_of(request).project, metric, shown_metric)
 
 
@@ -81,7 +82,7 @@ def read_metric(request: AnyRequest, metric: str) -> Response[Any]:
     summary="Define or redefine a metric",
     tags=["metrics"],
 )
-async def write_metric(request: AnyRequest, metric: str) -> Response[Any]:
+async def write_metric(request: AnyRequest, metric: FromPath[str]) -> Response[Any]:
     """A redefinition is a new version; answers name the version they used."""
     catalog, project = site_of(request).catalog, access_of(request).project
     name, body = checked_metric(catalog, project, await request.body())
@@ -92,7 +93,7 @@ async def write_metric(request: AnyRequest, metric: str) -> Response[Any]:
 
 
 @delete("/api/v1/metric-definitions/{metric:str}", opt=needs("manage"), summary="Remove a metric", tags=["metrics"])
-async def remove_metric(request: AnyRequest, metric: str) -> Response[None]:
+async def remove_metric(request: AnyRequest, metric: FromPath[str]) -> Response[None]:
     return remove(site_of(request).catalog, request, METRIC, access_of(request).project, metric)
 
 
@@ -116,13 +117,13 @@ async def create_schema(request: AnyRequest) -> Response[Any]:
     summary="One schema",
     tags=["schemas"],
 )
-def read_schema(request: AnyRequest, schema: str) -> Response[Any]:
+def read_schema(request: AnyRequest, schema: FromPath[str]) -> Response[Any]:
     """Addressed as `name@version`."""
     return one_of(site_of(request).catalog, SCHEMA, access_of(request).project, schema[1:])
 
 
 @put("/api/v1/schemas/{schema:path}", opt=needs("manage"), summary="Declare or change a schema", tags=["schemas"])
-async def write_schema(request: AnyRequest, schema: str) -> Response[Any]:
+async def write_schema(request: AnyRequest, schema: FromPath[str]) -> Response[Any]:
     catalog, project = site_of(request).catalog, access_of(request).project
     parsed = parse_schema(body_of(await request.body()))
     name, body = f"{parsed.name}@{parsed.version}", msgspec.to_builtins(parsed)
@@ -133,7 +134,7 @@ async def write_schema(request: AnyRequest, schema: str) -> Response[Any]:
 
 
 @delete("/api/v1/schemas/{schema:path}", opt=needs("manage"), summary="Remove a schema", tags=["schemas"])
-async def remove_schema(request: AnyRequest, schema: str) -> Response[None]:
+async def remove_schema(request: AnyRequest, schema: FromPath[str]) -> Response[None]:
     return remove(site_of(request).catalog, request, SCHEMA, access_of(request).project, schema[1:])
 
 

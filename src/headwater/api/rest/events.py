@@ -4,7 +4,7 @@ import time
 from typing import Annotated, Any
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from headwater.api.auth import needs
 from headwater.api.rest.asking import AnyRequest, Cursor, End, Limit, Start, project_of, site_of
@@ -23,10 +23,10 @@ async def events(
     request: AnyRequest,
     start: Start = None,
     end: End = None,
-    event_name: Annotated[str | None, Parameter(query="name")] = None,
-    actor: str | None = None,
+    event_name: Annotated[str | None, QueryParameter(name="name")] = None,
+    actor: FromQuery[str | None] = None,
     conditions: Annotated[
-        str | None, Parameter(query="filter", description="A condition as in a question, JSON")
+        str | None, QueryParameter(name="filter", description="A condition as in a question, JSON")
     ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -39,8 +39,8 @@ async def events(
 @get("/api/v1/events/{event_id:str}", opt=needs("events:read"), summary="One stored event", tags=["events"])
 async def event(
     request: AnyRequest,
-    event_id: str,
-    source: Annotated[str | None, Parameter(description="Where several sources sent the same id")] = None,
+    event_id: FromPath[str],
+    source: Annotated[str | None, QueryParameter(description="Where several sources sent the same id")] = None,
 ) -> Response[pages.EventOut]:
     """The newest where it came under several timestamps."""
     found = pages.events_of(await run(request, pages.parse_event_id(event_id)))
@@ -60,10 +60,10 @@ async def event(
 )
 async def quarantine(
     request: AnyRequest,
-    group_by: Annotated[str | None, Parameter(query="groupBy", description="Some of code,source,name")] = None,
-    code: str | None = None,
-    source: str | None = None,
-    event_name: Annotated[str | None, Parameter(query="name")] = None,
+    group_by: Annotated[str | None, QueryParameter(name="groupBy", description="Some of code,source,name")] = None,
+    code: FromQuery[str | None] = None,
+    source: FromQuery[str | None] = None,
+    event_name: Annotated[str | None, QueryParameter(name="name")] = None,
     start: Start = None,
     end: End = None,
     limit: Limit = 100,
@@ -78,7 +78,7 @@ async def quarantine(
 
 
 @get("/api/v1/quarantine/{item:str}", opt=needs("events:read"), summary="One quarantined event", tags=["quarantine"])
-async def quarantined(request: AnyRequest, item: str) -> Response[Any]:
+async def quarantined(request: AnyRequest, item: FromPath[str]) -> Response[Any]:
     """By its number in the log, or by its id."""
     found = pages.quarantined_of(await run(request, pages.parse_quarantine_id(item)))
     if not found:

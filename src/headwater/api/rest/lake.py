@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from headwater.api.auth import needs
 from headwater.api.rest.asking import AnyRequest, project_of, site_of
@@ -12,7 +12,8 @@ from headwater.api.rest.objects import instant
 
 @get("/api/v1/lake", opt=needs("ops"), summary="The lake: sizes and versions", tags=["operations"])
 async def lake(
-    request: AnyRequest, limit: Annotated[int, Parameter(description="Versions shown, 1 to 1000", ge=1, le=1000)] = 100
+    request: AnyRequest,
+    limit: Annotated[int, QueryParameter(description="Versions shown, 1 to 1000", ge=1, le=1000)] = 100,
 ) -> Response[Any]:
     site, project = site_of(request), await project_of(request)
     stats = await site.lane.run(project.lake().stats)

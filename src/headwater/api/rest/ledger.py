@@ -5,7 +5,7 @@ import uuid
 from typing import Annotated, Any
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 
 from headwater.api.auth import needs
 from headwater.api.rest.asking import AnyRequest, End, Start, project_of, site_of
@@ -25,7 +25,7 @@ async def ledger(
     request: AnyRequest,
     start: Start = None,
     end: End = None,
-    source: Annotated[str | None, Parameter(description="Only this source")] = None,
+    source: Annotated[str | None, QueryParameter(description="Only this source")] = None,
 ) -> Response[Any]:
     """received = stored + duplicate + quarantined + suppressed + removed + lost + inFlight, per source and minute."""
     site, project = site_of(request), await project_of(request)
@@ -56,8 +56,8 @@ def ledger_body(found: LedgerView, watermark_us: int | None) -> dict[str, Any]:
 @get("/api/v1/events/{event_id:str}/receipt", opt=needs("events:read"), summary="Where is one event", tags=["events"])
 async def receipt(
     request: AnyRequest,
-    event_id: str,
-    source: Annotated[str | None, Parameter(description="Where several sources sent the same id")] = None,
+    event_id: FromPath[str],
+    source: Annotated[str | None, QueryParameter(description="Where several sources sent the same id")] = None,
 ) -> Response[Any]:
     """`state`: inFlight, stored, duplicate, quarantined, suppressed, or unknown."""
     site, project = site_of(request), await project_of(request)

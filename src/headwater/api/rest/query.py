@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from litestar import Response, delete, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 
 from headwater.api.auth import needs
 from headwater.api.rest.asking import AnyRequest, access_of, project_of, site_of
@@ -90,13 +90,15 @@ async def query(request: AnyRequest) -> Response[Answer]:
 )
 async def metrics(
     request: AnyRequest,
-    names: Annotated[list[str] | None, Parameter(description="Metrics: repeated, or separated by commas")] = None,
-    start: Annotated[str | None, Parameter(query="timeRange[start]")] = None,
-    end: Annotated[str | None, Parameter(query="timeRange[end]")] = None,
-    last: Annotated[str | None, Parameter(query="timeRange[last]", description="Back from now: 24h, 7d, 1mo")] = None,
-    interval: Annotated[str | None, Parameter(query="timeRange[interval]", description="Size of a bucket")] = None,
-    dimensions: Annotated[list[str] | None, Parameter(description="For example attributes.country")] = None,
-    zone: Annotated[str | None, Parameter(query="timeZone", description="IANA name; default UTC")] = None,
+    names: Annotated[list[str] | None, QueryParameter(description="Metrics: repeated, or separated by commas")] = None,
+    start: Annotated[str | None, QueryParameter(name="timeRange[start]")] = None,
+    end: Annotated[str | None, QueryParameter(name="timeRange[end]")] = None,
+    last: Annotated[
+        str | None, QueryParameter(name="timeRange[last]", description="Back from now: 24h, 7d, 1mo")
+    ] = None,
+    interval: Annotated[str | None, QueryParameter(name="timeRange[interval]", description="Size of a bucket")] = None,
+    dimensions: Annotated[list[str] | None, QueryParameter(description="For example attributes.country")] = None,
+    zone: Annotated[str | None, QueryParameter(name="timeZone", description="IANA name; default UTC")] = None,
 ) -> Response[Any]:
     """One Metric per name, bucket and dimension values; `timestamp` is the bucket's start. No interval: one value."""
     site, project = site_of(request), await project_of(request)
@@ -132,5 +134,5 @@ def fact_headers(facts: Facts) -> dict[str, str]:
 
 
 @delete("/api/v1/queries/{query_id:str}", opt=needs("query"), summary="Cancel a running question", tags=["questions"])
-async def cancel(request: AnyRequest, query_id: str) -> None:
+async def cancel(request: AnyRequest, query_id: FromPath[str]) -> None:
     site_of(request).running.cancel(access_of(request).project, query_id)

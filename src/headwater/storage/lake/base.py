@@ -30,8 +30,10 @@ COLUMNS: dict[str, str] = {
     "revision": "int64: catalog revision of the verdict",
     "code": "string?: verdict; null = accepted",
     "detail": "string?: verdict",
+    "verdict_source": "string?: Verdict.source, where `source_label` may only say OTHER_SOURCE; null = accepted",
     "suppressed": "bool: beyond the quarantine quota",
     "event": "string: the event's JSON text as it came; undecodable bytes as backslash escapes",
+    "event_bytes": "binary?: the event as it came, only where `event` had to escape some of it",
 }
 
 
@@ -57,8 +59,10 @@ class Lake(Protocol):
     def append(self, rows: Any, position: Position) -> None:
         """Add rows and move the position in one commit: both or neither, exactly once.
 
-        At return the data files, the commit and their folders are fsynced. Raises Unavailable (disk full, read-only);
-        then nothing was committed. Raises Conflict when `position.seq` is not above the present one.
+        Without rows (nothing readable came, or a new log goes on) only the position moves. At return the data files,
+        the commit and their folders are fsynced. Raises Unavailable (disk full, read-only); then nothing was
+        committed, but for code OUTCOME_UNKNOWN: then the lake is closed, and its position at the next opening tells.
+        Raises Conflict when `position.seq` is not above the present one (of another log: below it).
         """
 
     def read(self, after_seq: int, rows_max: int) -> Iterator[Any]:
@@ -71,6 +75,6 @@ class Lake(Protocol):
         """Newest first."""
 
     def stats(self) -> dict[str, int]:
-        """`files`, `bytes`, `rows`, `version`, `seq`."""
+        """`files`, `bytes`, `rows`, `version`, `seq`; `set_aside` = unreadable commits, `checkpoint_failures`."""
 
     def close(self) -> None: ...

@@ -132,6 +132,13 @@ class Warehouse(Protocol):
         halves the block), Conflict when the block does not follow the position, Unavailable for IO.
         """
 
+    def check(self, block: Block) -> None:
+        """Try everything that `load` casts and stages of this block's rows, and keep nothing.
+
+        Neither position nor duplicates are looked at, so a part of a block will do: so the caller finds the rows that
+        can't be stored. Raises BadInput and Unavailable as `load` does.
+        """
+
     def maintain(self) -> bool:
         """One piece of upkeep if any is due (seal, checkpoint); True when something was done. Writer thread only."""
 
@@ -143,6 +150,10 @@ class Warehouse(Protocol):
 
     def receipts(self, event_id: str, source: str | None) -> Sequence[Receipt]:
         """All outcomes of that id, one per source; empty when it is not here."""
+
+    def digest(self, seq_max: int) -> Mapping[str, tuple[int, int]]:
+        """Rows with seq <= `seq_max` and a checksum of their content that no order changes, for each of `events`,
+        `duplicates`, `quarantine`: two warehouses made from the same events agree. Reads everything."""
 
     def facts(self) -> Mapping[str, Any]:
         """`rows_hot`, `rows_sealed`, `quarantined`, `bytes`, `wal_bytes`, `engine_version`, `last_seal_us`, …"""

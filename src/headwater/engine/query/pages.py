@@ -1,0 +1,316 @@
+"""Lists of stored and quarantined events: parameters of an address → plan, and rows → what goes out, by cursor."""
+
+import base64
+import binascii
+import uuid
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from headwater.domain.errors import BadInput
+from headwater.domain.filters import Filter, predicates_of
+from headwater.domain.plans import (
+    EVENT_FIELDS,
+    QUARANTINE_FIELDS,
+    EventById,
+    EventsPage,
+    QuarantineById,
+    QuarantineGroups,
+    QuarantinePage,
+    Table,
+)
+from headwater.domain.reading import did_you_mean, read, shown
+from headwater.domain.timerange import RangeAsked, label, resolve
+from headwater.engine.query.points import RANGE_FIELDS, add_range, range_field, unknown_parameter
+
+LIMIT_DEFAULT, LIMIT_MAX = 100, 1000
+Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Instant = Annotated[int, msgspec.Meta(ge=-62_135_596_800_000_000, lt=253_402_300_800_000_000)]
+"""Microseconds in the years 1 to 9999: a cursor comes from outside and may hold anything."""
+GROUP_WORDS = ("code", "source", "name")
+_RANGE = ("timeRange", *(each for each in RANGE_FIELDS if each != "interval"))
+
+
+class EventMetadataOut(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    source_ip: str | None = None
+    user_agent: str | None = None
+    session_id: str | None = None
+    batch_id: str | None = None
+    """As the client sent it."""
+
+
+class EventDataOut(msgspec.Struct, frozen=True):
+    attributes: msgspec.Raw
+    metadata: EventMetadataOut
+
+
+class EventOut(msgspec.Struct, frozen=True, rename="camel"):
+    """The mission's Event as stored. `timestamp` as the client sent it; `occurredAt` is corrected, what charts use."""
+
+    id: str
+    type: str
+    name: str
+    source: str
+    actor: str | None
+    timestamp: str
+    data: EventDataOut
+    version: str
+    processing_status: str
+    occurred_at: str
+    received_at: str
+    batch_id: str | None
+    """The server's, of the request that brought it."""
+    log_offset: int
+
+
+class QuarantinedOut(msgspec.Struct, frozen=True, rename="camel"):
+    """`event` is the event as it came: JSON, or text where it is none."""
+
+    seq: int
+    id: str | None
+    source: str
+    name: str | None
+    code: str
+    step: str
+    detail: str
+    received_at: str
+    replays_seq: int | None
+    event: Any
+
+
+class Page(msgspec.Struct, frozen=True, rename="camel"):
+    items: Sequence[Any]
+    next_cursor: str | None
+
+
+class QuarantineGroup(msgspec.Struct, frozen=True, rename="camel"):
+    """Fields that were not grouped by are left out."""
+
+    count: int
+    first_received_at: str
+    last_received_at: str
+    example_seq: int
+    code: str | UnsetType | None = UNSET
+    source: str | UnsetType | None = UNSET
+    name: str | UnsetType | None = UNSET
+
+
+def parse_events_parameters(parameters: Sequence[tuple[str, str]], now_us: int) -> EventsPage:
+    """`name`, `actor`, `filter` (JSON: one condition or a list of them; may repeat), a time range, `limit`, `cursor`.
+
+    Asks for one row more than the page holds, so that its end is known. Raises BadInput.
+    """
+    known = ("name", "actor", "filter", *_RANGE, "limit", "cursor")
+    given, span, filters = _given(parameters, known)
+    asked = [Filter(field=each, operator="eq", value=given[each]) for each in ("name", "actor") if each in given]
+    start, end = _instants(span, now_us)
+    return EventsPage(
+        limit=_limit(given) + 1,
+        where=(*predicates_of(asked), *predicates_of(filters, "filter")),
+        start_us=start,
+        end_us=end,
+        before=_cursor(given.get("cursor"), tuple[Instant, Seq]),
+    )
+
+
+def parse_event_id(text: str) -> EventById:
+    return EventById(_uuid(text))
+
+
+def parse_quarantine_parameters(
+    parameters: Sequence[tuple[str, str]], now_us: int
+) -> QuarantinePage | QuarantineGroups:
+    """`code`, `source`, `name`, a time range (of receipt), `limit`, `cursor`; or `groupBy`. Raises BadInput."""
+    given, span, _ = _given(parameters, ("groupBy", *GROUP_WORDS, *_RANGE, "limit", "cursor"))
+    start, end = _instants(span, now_us)
+    if "groupBy" in given:
+        words = [each for each in given["groupBy"].split(",") if each]
+        for word in words:
+            if word not in GROUP_WORDS:
+                hint = did_you_mean(word, GROUP_WORDS)
+                raise BadInput(
+                    f"groupBy: unknown word {shown(word)}; {hint}",
+                    code="UNKNOWN_FIELD",
+                    path="groupBy",
+                    value=word,
+                    hint=hint,
+                )
+        if not words or any(each in given for each in (*GROUP_WORDS, "cursor")):
+            raise BadInput(
+                "groupBy: takes some of code, source, name, and no cursor or condition beside it",
+                code="INVALID_VALUE",
+                path="groupBy",
+                value=given["groupBy"],
+            )
+        return QuarantineGroups(tuple(dict.fromkeys(words)), _limit(given), start, end)
+    before = _cursor(given.get("cursor"), Seq)
+    return QuarantinePage(
+        limit=_limit(given) + 1,
+        code=given.get("code"),
+        source=given.get("source"),
+        name=given.get("name"),
+        start_us=start,
+        end_us=end,
+        before_seq=before,
+    )
+
+
+def parse_quarantine_id(text: str) -> QuarantineById:
+    """A seq, or the UUID of the event."""
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return QuarantineById(seq=int(text))
+    return QuarantineById(event_id=_uuid(text))
+
+
+def events_page(plan: EventsPage, table: Table) -> Page:
+    rows = [dict(zip(EVENT_FIELDS, row, strict=True)) for row in table.rows]
+    shown_rows = rows[: plan.limit - 1]
+    more = len(rows) >= plan.limit
+    cursor = _encoded((shown_rows[-1]["occurred_us"], shown_rows[-1]["seq"])) if more else None
+    return Page([event_out(row) for row in shown_rows], cursor)
+
+
+def events_of(table: Table) -> list[EventOut]:
+    return [event_out(dict(zip(EVENT_FIELDS, row, strict=True))) for row in table.rows]
+
+
+def quarantine_page(plan: QuarantinePage, table: Table) -> Page:
+    items = quarantined_of(table)
+    more = len(items) >= plan.limit
+    items = items[: plan.limit - 1]
+    return Page(items, _encoded(items[-1].seq) if more else None)
+
+
+def quarantined_of(table: Table) -> list[QuarantinedOut]:
+    return [_quarantined_out(dict(zip(QUARANTINE_FIELDS, row, strict=True))) for row in table.rows]
+
+
+def quarantine_groups(plan: QuarantineGroups, table: Table) -> Page:
+    items = []
+    for row in table.rows:
+        named = dict(zip(plan.by, row, strict=False))
+        count, first, last, example = row[len(plan.by) :]
+        items.append(QuarantineGroup(count, label(first, None), label(last, None), example, **named))
+    return Page(items, None)
+
+
+def event_out(row: dict[str, Any]) -> EventOut:
+    created = row["occurred_us"] if row["created_us"] is None else row["created_us"]
+    return EventOut(
+        id=row["id"],
+        type=row["type"],
+        name=row["name"],
+        source=row["source"],
+        actor=row["actor"],
+        timestamp=label(created, None),
+        data=EventDataOut(
+            attributes=msgspec.Raw(row["attributes"].encode()),
+            metadata=EventMetadataOut(row["source_ip"], row["user_agent"], row["session_id"], row["client_batch_id"]),
+        ),
+        version=row["version"],
+        processing_status="PROCESSED",
+        occurred_at=label(row["occurred_us"], None),
+        received_at=label(row["received_us"], None),
+        batch_id=row["batch_id"],
+        log_offset=row["seq"],
+    )
+
+
+def _quarantined_out(row: dict[str, Any]) -> QuarantinedOut:
+    event: Any = row["event"]
+    try:
+        msgspec.json.decode(event)
+        event = msgspec.Raw(event.encode())
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        pass  # not JSON: it goes out as the text it is
+    kept = {name: row[name] for name in QUARANTINE_FIELDS if name not in ("received_us", "event")}
+    return QuarantinedOut(**kept, received_at=label(row["received_us"], None), event=event)
+
+
+def _given(
+    parameters: Sequence[tuple[str, str]], known: Sequence[str]
+) -> tuple[dict[str, str], dict[str, Any], tuple[Filter, ...]]:
+    """(plain parameters, parts of the time range, filters)."""
+    given: dict[str, str] = {}
+    span: dict[str, Any] = {}
+    filters: list[Filter] = []
+    for name, value in parameters:
+        field = range_field(name)
+        if field is not None and field != "interval":
+            add_range(span, field, value)
+        elif name == "filter" and name in known:
+            filters += _filters(value)
+        elif name not in known:
+            raise unknown_parameter(name, known)
+        elif name in given:
+            raise BadInput(f"{name}: given twice", code="DUPLICATE_PARAMETER", path=name, value=value)
+        else:
+            given[name] = value
+    return given, span, tuple(filters)
+
+
+def _filters(text: str) -> tuple[Filter, ...]:
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        raise BadInput(
+            'filter: expected JSON such as {"field": "attributes.country", "operator": "eq", "value": "DE"}, '
+            f"got {shown(text)}",
+            code="INVALID_JSON",
+            path="filter",
+            value=text,
+        ) from None
+    return read(tuple[Filter, ...], value if isinstance(value, list) else [value], "filter")
+
+
+def _instants(span: dict[str, Any], now_us: int) -> tuple[int | None, int | None]:
+    """Either end may be open here; a relative range has both."""
+    if not span:
+        return None, None
+    if "last" not in span and "offset" not in span and ("start" in span) != ("end" in span):
+        far = {"start": "0002-01-01T00:00:00Z", "end": "9998-12-31T00:00:00Z"}
+        resolved = resolve(read(RangeAsked, far | span, "timeRange"), now_us, "UTC", "timeRange")
+        return (resolved.start_us, None) if "start" in span else (None, resolved.end_us)
+    resolved = resolve(read(RangeAsked, span, "timeRange"), now_us, "UTC", "timeRange")
+    return resolved.start_us, resolved.end_us
+
+
+def _limit(given: dict[str, str]) -> int:
+    text = given.get("limit", str(LIMIT_DEFAULT))
+    if text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= LIMIT_MAX:
+        return int(text)
+    raise BadInput(
+        f"limit: expected 1 to {LIMIT_MAX}, got {shown(text)}",
+        code="INVALID_LIMIT",
+        path="limit",
+        value=text,
+        limit=LIMIT_MAX,
+    )
+
+
+def _encoded(position: Any) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(position)).rstrip(b"=").decode()
+
+
+def _cursor(text: str | None, kind: Any) -> Any:
+    if text is None:
+        return None
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return msgspec.msgpack.decode(raw, type=kind)
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise BadInput(
+            "cursor: not one of ours; take nextCursor as it came, or leave it out to begin",
+            code="INVALID_CURSOR",
+            path="cursor",
+            value=text,
+        ) from None
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise BadInput(f"id: expected a UUID, got {shown(text)}", code="INVALID_ID", path="id", value=text) from None

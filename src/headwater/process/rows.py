@@ -1,0 +1,307 @@
+"""Frames of the log ↔ rows of the lake. Back again they are frames that the pipeline takes as it took the first ones.
+
+A rebuilt frame need not hold the same requests as the original, but every request is whole, with its seqs, verdicts,
+times and ledger labels; so rows, ids, quarantine and counts come out the same.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from arro3.core import Array, DataType, Table
+
+from headwater.domain import wire
+from headwater.domain.batches import Batch, Form, Verdict, encode_batch
+from headwater.domain.errors import BadInput, Damaged
+from headwater.domain.events import DAY_US, OTHER_SOURCE, UNKNOWN_SOURCE, minute_of
+from headwater.process.decode import unpack
+from headwater.process.identify import label_of
+from headwater.process.refuse import Unreadable, unreadable
+from headwater.process.work import Held
+from headwater.storage.lake.base import COLUMNS
+from headwater.storage.lake.schema import type_of
+from headwater.storage.log.base import Frame, Kind
+
+FRAME_EVENTS_MAX = 20_000
+NO_BATCH = b""
+"""`batch_id` of an entry that is no batch: `event` of its first row then holds the whole entry."""
+
+
+class _Source(msgspec.Struct, gc=False, frozen=True):
+    source: str | None = None
+
+
+class _Entry(NamedTuple):
+    """One request between lake rows and frame."""
+
+    first_seq: int
+    n: int
+    kind: Kind
+    counts: Counter[tuple[int, str]]
+    payload: bytes
+
+
+_source = msgspec.json.Decoder(_Source)
+
+
+def rows_of(frames: Sequence[Frame]) -> Table:
+    """Lake rows of every event in these frames, ascending by seq. 3 µs an event."""
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    ordered = True
+    for frame in frames:
+        ordered = _add_frame(columns, frame) and ordered
+    if not ordered:
+        order = sorted(range(len(columns["seq"])), key=columns["seq"].__getitem__)
+        columns = {name: [column[place] for place in order] for name, column in columns.items()}
+    return _table(columns)
+
+
+def frames_of(rows: Any) -> list[Frame]:
+    """Frames of the requests in lake rows, which hold whole requests, ascending by seq.
+
+    Raises Damaged where rows of a request are missing.
+    """
+    frames: list[Frame] = []
+    group: list[_Entry] = []
+    for entry in _entries(rows):
+        if group and not _joins(group, entry):
+            frames.append(_frame(group))
+            group = []
+        group.append(entry)
+    if group:
+        frames.append(_frame(group))
+    return frames
+
+
+def _add_frame(columns: dict[str, list[Any]], frame: Frame) -> bool:
+    """False where an entry that is no batch had to go behind later ones."""
+    held, strange = unpack([frame])
+    before = len(columns["seq"])
+    for item in held:
+        texts = _texts(item.batch)
+        if texts is None:
+            # Kept as one piece, like what is no batch at all.
+            payload = encode_batch(item.batch)
+            strange.append(Unreadable(frame, item.first_seq, item.batch.n, payload, "its body can't be split"))
+        else:
+            _add(columns, item, texts)
+    if not strange:
+        return True
+    minutes = map(minute_of, columns["received_us"][before:])
+    _add_strange(columns, strange, Counter(zip(minutes, columns["source_label"][before:], strict=True)))
+    return False
+
+
+def _texts(batch: Batch) -> list[bytes] | None:
+    try:
+        texts = wire.texts_of(batch)
+    except BadInput:
+        return None
+    return texts if len(texts) == batch.n else None
+
+
+def _add(columns: dict[str, list[Any]], held: Held, texts: list[bytes]) -> None:
+    batch = held.batch
+    n = batch.n
+    columns["seq"] += range(held.first_seq, held.first_seq + n)
+    columns["replays_seq"] += batch.replays_seq or [None] * n
+    columns["batch_index"] += range(n)
+    for name, value in (
+        ("received_on", batch.received_us // DAY_US),
+        ("kind", int(held.kind)),
+        ("batch_id", batch.batch_id),
+        ("key_id", batch.key_id),
+        ("id_base", batch.id_base),
+        ("recognisable", batch.recognisable),
+        ("source_default", batch.source),
+        ("source_ip", batch.source_ip),
+        ("user_agent", batch.user_agent),
+        ("sent_us", batch.sent_us),
+        ("received_us", batch.received_us),
+        ("revision", batch.revision),
+    ):
+        columns[name] += [value] * n
+    verdicts = {verdict.index: verdict for verdict in batch.verdicts}
+    columns["source_label"] += _labels(held, texts, verdicts)
+    for name, of in (("code", "code"), ("detail", "detail"), ("verdict_source", "source")):
+        values: list[Any] = [None] * n
+        for index, verdict in verdicts.items():
+            values[index] = getattr(verdict, of)
+        columns[name] += values
+    suppressed = [False] * n
+    for index in batch.suppressed:
+        suppressed[index] = True
+    columns["suppressed"] += suppressed
+    _add_texts(columns, texts)
+
+
+def _add_texts(columns: dict[str, list[Any]], texts: list[bytes]) -> None:
+    try:
+        columns["event"] += [text.decode() for text in texts]
+        columns["event_bytes"] += [None] * len(texts)
+    except UnicodeDecodeError:
+        shown = [text.decode("utf-8", "backslashreplace") for text in texts]
+        columns["event"] += shown
+        columns["event_bytes"] += [
+            None if text.encode() == raw else raw for text, raw in zip(shown, texts, strict=True)
+        ]
+
+
+def _texts_of(rows: dict[str, list[Any]]) -> list[bytes]:
+    return [text.encode() if raw is None else raw for text, raw in zip(rows["event"], rows["event_bytes"], strict=True)]
+
+
+def _labels(held: Held, texts: list[bytes], verdicts: dict[int, Verdict]) -> list[str]:
+    """The ledger's word for each event's source. A frame that counts under one label needs no look into the events."""
+    if len(held.labels) == 1:
+        return [*held.labels] * held.batch.n
+    labels = []
+    for index, text in enumerate(texts):
+        verdict = verdicts.get(index)
+        source = _source_of(text, held.batch.source) if verdict is None else verdict.source
+        labels.append(label_of(source, held.labels))
+    return labels
+
+
+def _source_of(text: bytes, default: str) -> str:
+    try:
+        found = _source.decode(text).source
+    except wire.UNREADABLE:
+        peeked = wire.peek(text)
+        return default if not peeked.has_source else peeked.source or UNKNOWN_SOURCE
+    return default if found is None else found
+
+
+def _add_strange(
+    columns: dict[str, list[Any]], strange: Sequence[Unreadable], counted: Counter[tuple[int, str]]
+) -> None:
+    """Rows of entries that are no batch; `counted` as `refuse.unreadable` wants it."""
+    owners = {seq: entry for entry in strange for seq in range(entry.first_seq, entry.first_seq + entry.n)}
+    for reject in unreadable(strange, counted):
+        entry = owners[reject.seq]
+        values = {
+            "seq": reject.seq,
+            "received_on": reject.received_us // DAY_US,
+            "kind": int(entry.frame.kind),
+            "batch_id": NO_BATCH,
+            "key_id": "",
+            "id_base": NO_BATCH,
+            "recognisable": False,
+            "batch_index": reject.seq - entry.first_seq,
+            "source_default": reject.source,
+            "source_label": reject.source_label,
+            "received_us": reject.received_us,
+            "revision": 0,
+            "code": reject.code,
+            "detail": reject.detail,
+            "verdict_source": reject.source,
+            "suppressed": False,
+            "event": reject.event,
+            "event_bytes": entry.payload if reject.seq == entry.first_seq else None,
+        }
+        for name, column in columns.items():
+            column.append(values.get(name))
+
+
+def _table(columns: dict[str, list[Any]]) -> Table:
+    arrays: dict[str, Any] = {}
+    for name, values in columns.items():
+        is_day = name == "received_on"
+        arrays[name] = Array(values, DataType.int32()).cast(type_of(name)) if is_day else Array(values, type_of(name))
+    return Table.from_pydict(arrays)
+
+
+def _entries(rows: Any) -> Iterator[_Entry]:
+    table = Table.from_arrow(rows)
+    columns = {name: table[name].to_pylist() for name in COLUMNS if name != "received_on"}
+    starts = [place for place, index in enumerate(columns["batch_index"]) if index == 0]
+    if table.num_rows and (not starts or starts[0]):
+        raise Damaged(f"lake: rows begin inside a request, at seq {columns['seq'][0]}")
+    for start, end in zip(starts, [*starts[1:], table.num_rows], strict=True):
+        yield _entry({name: column[start:end] for name, column in columns.items()}, end - start)
+
+
+def _entry(rows: dict[str, list[Any]], n: int) -> _Entry:
+    first = rows["seq"][0]
+    if rows["seq"] != [*range(first, first + n)] or rows["batch_index"] != [*range(n)]:
+        raise Damaged(f"lake: rows of the request at seq {first} are missing")
+    kind = Kind(rows["kind"][0])
+    counts: Counter[tuple[int, str]] = Counter()
+    if kind is Kind.EVENTS:
+        counts.update(zip(map(minute_of, rows["received_us"]), rows["source_label"], strict=True))
+    strange = rows["batch_id"][0] == NO_BATCH
+    payload = _texts_of(rows)[0] if strange else encode_batch(_batch(rows, n))
+    return _Entry(first, n, kind, counts, payload)
+
+
+def _batch(rows: dict[str, list[Any]], n: int) -> Batch:
+    form, body = _body(_texts_of(rows))
+    verdicts = [
+        Verdict(index, code, rows["detail"][index], rows["verdict_source"][index])
+        for index, code in enumerate(rows["code"])
+        if code is not None
+    ]
+    return Batch(
+        batch_id=rows["batch_id"][0],
+        received_us=rows["received_us"][0],
+        n=n,
+        form=form,
+        body=body,
+        key_id=rows["key_id"][0],
+        source=rows["source_default"][0],
+        id_base=rows["id_base"][0],
+        recognisable=rows["recognisable"][0],
+        sent_us=rows["sent_us"][0],
+        source_ip=rows["source_ip"][0],
+        user_agent=rows["user_agent"][0],
+        verdicts=tuple(verdicts),
+        revision=rows["revision"][0],
+        replays_seq=() if rows["replays_seq"][0] is None else tuple(rows["replays_seq"]),
+        suppressed=tuple(index for index, yes in enumerate(rows["suppressed"]) if yes),
+    )
+
+
+def _body(texts: Sequence[bytes]) -> tuple[Form, bytes]:
+    """A body that splits into exactly these texts.
+
+    Line by line works for anything that holds no line end and is not empty; what does came from an array, and will
+    come from one again. The byte order mark keeps one that the first text may begin with.
+    """
+    if all(text and b"\n" not in text for text in texts):
+        return Form.NDJSON, wire.BOM + b"\n".join(texts)
+    return Form.ARRAY, b"[" + b",".join(texts) + b"]"
+
+
+def _joins(group: Sequence[_Entry], entry: _Entry) -> bool:
+    """Whether `entry` may share a frame with `group`.
+
+    A frame's labels tell which sources keep their own: a request that has events under OTHER_SOURCE stands alone, so
+    that no neighbour's label becomes that of its events.
+    """
+    last = group[-1]
+    alone = any(label == OTHER_SOURCE for each in (group[0], entry) for _, label in each.counts)
+    return (
+        not alone
+        and entry.kind == last.kind
+        and entry.first_seq == last.first_seq + last.n
+        and entry.first_seq + entry.n - group[0].first_seq <= FRAME_EVENTS_MAX
+    )
+
+
+def _frame(group: Sequence[_Entry]) -> Frame:
+    return Frame(
+        first_seq=group[0].first_seq,
+        n=sum(entry.n for entry in group),
+        kind=group[0].kind,
+        counts=_sum(entry.counts for entry in group),
+        payloads=[entry.payload for entry in group],
+        entry_sizes=[entry.n for entry in group],
+    )
+
+
+def _sum(counts: Iterable[Counter[tuple[int, str]]]) -> dict[tuple[int, str], int]:
+    total: Counter[tuple[int, str]] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)

@@ -1,0 +1,44 @@
+"""The files of one warehouse: the database at its path, and what lies beside it under the same name."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Files(NamedTuple):
+    database: Path
+
+    @property
+    def wal(self) -> Path:
+        return self._beside("wal")
+
+    @property
+    def mark(self) -> Path:
+        return self._beside("position")
+
+    @property
+    def temp(self) -> Path:
+        return self._beside("temp")
+
+    def prepare(self) -> None:
+        """The folder, private; and an empty one for what queries spill."""
+        self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(self.temp, ignore_errors=True)
+        self.temp.mkdir(mode=0o700)
+
+    def guard(self) -> int:
+        """Make the files private; returns the bytes in the write-ahead log.
+
+        DuckDB makes that log anew after each checkpoint, as the umask has it: until then the folder guards it.
+        """
+        self.database.chmod(0o600)
+        try:
+            found = self.wal.stat()
+            if found.st_mode & 0o077:
+                self.wal.chmod(0o600)
+        except FileNotFoundError:
+            return 0
+        return found.st_size
+
+    def _beside(self, name: str) -> Path:
+        return self.database.with_name(f"{self.database.name}.{name}")

@@ -1,0 +1,152 @@
+"""Log → lake: everything in it, once, told to the log only when it is durable."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from archiving import WAIT_SECONDS, Archiving, flip_a_bit_of
+from frames import batch_of, event
+
+from headwater.domain.batches import Form, Verdict
+from headwater.domain.errors import Unavailable
+from headwater.process.archive import CONSUMER
+from headwater.storage.lake import open_lake
+from headwater.storage.log.base import Kind, Position
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Archiving]:
+    place = Archiving(tmp_path)
+    yield place
+    place.close()
+
+
+def test_old_quarantined_and_repeated_events_are_in_the_lake(place: Archiving) -> None:
+    imported = [event(1, timestamp="1999-12-31T23:59:59Z"), event(2, timestamp="2012-02-29T00:00:00Z")]
+    place.append(batch_of(imported, key_id="local"))
+    broken = batch_of(
+        [event(3), b'{"name":7}', b"\xff no json"],
+        form=Form.NDJSON,
+        verdicts=[Verdict(1, "TYPE_MISMATCH", "$[1].name", "web"), Verdict(2, "MALFORMED", "$[2]", "(unknown)")],
+        suppressed=(2,),
+    )
+    place.append(broken, events=[event(3), b"", b""])
+    place.append(batch_of(imported, key_id="local"))
+    place.append(batch_of([event(9)], replays_seq=(4,)), kind=Kind.REPLAY)
+    place.seal_all()
+    assert place.column("seq") == [*range(1, 9)]
+    texts = place.column("event")
+    assert texts[:2] == texts[5:7]
+    assert "1999-12-31" in texts[0]
+    assert texts[3:5] == ['{"name":7}', "\\xff no json"]
+    assert place.column("event_bytes")[4] == b"\xff no json"
+    assert place.column("code") == [None, None, None, "TYPE_MISMATCH", "MALFORMED", None, None, None]
+    assert place.column("suppressed") == [False] * 4 + [True] + [False] * 3
+    assert place.column("source_label") == ["web"] * 4 + ["(unknown)"] + ["web"] * 3
+    assert place.column("replays_seq") == [None] * 7 + [4]
+    assert place.column("kind") == [1] * 7 + [2]
+
+
+def test_it_seals_when_enough_events_wait(place: Archiving) -> None:
+    for n in range(6):
+        place.append(batch_of([event(n), event(n + 100)]))
+    place.start(events_per_seal=4)
+    place.wait_sealed(12)
+    assert [seal.events for seal in place.seals] == [4, 4, 4]
+
+
+def test_it_seals_when_enough_bytes_wait(place: Archiving) -> None:
+    for n in range(3):
+        place.append(batch_of([event(n)]))
+    place.start(events_per_seal=1, bytes_per_seal=1)
+    place.wait_sealed(3)
+    assert [seal.events for seal in place.seals] == [1, 1, 1]
+
+
+def test_it_seals_when_the_first_has_waited_long_enough(place: Archiving) -> None:
+    place.start(seconds_per_seal=0.05)
+    place.append(batch_of([event(1)]))
+    place.wait_sealed(1)
+    place.append(batch_of([event(2)]))
+    place.wait_sealed(2)
+
+
+def test_a_flush_seals_what_is_durable_now(place: Archiving) -> None:
+    archive = place.start()
+    place.append(batch_of([event(1)]), batch_of([event(2)]))
+    assert archive.flush(WAIT_SECONDS)
+    assert archive.sealed_seq == 2
+    assert place.column("seq") == [1, 2]
+    assert archive.flush(WAIT_SECONDS)
+    assert len(place.seals) == 1
+
+
+def test_a_flush_of_what_does_not_run_says_so(place: Archiving) -> None:
+    archive = place.start()
+    place.stop()
+    assert archive.flush(0.01) is False
+
+
+def test_what_is_gathered_is_sealed_at_the_end(place: Archiving) -> None:
+    place.append(batch_of([event(1)]))
+    archive = place.start()
+    while archive.gathered_seq == 0:
+        os.sched_yield()
+    place.stop()
+    assert place.column("seq") == [1]
+
+
+def test_the_log_hears_of_a_seal_and_again_at_the_next_start(place: Archiving) -> None:
+    place.append(batch_of([event(1)]))
+    place.seal_all()
+    reader = place.writer.reader()
+    assert reader.reported(CONSUMER) == 1
+    reader.report(CONSUMER, 0)
+    archive = place.start()
+    assert archive.flush(WAIT_SECONDS)
+    assert reader.reported(CONSUMER) == 1
+    reader.close()
+
+
+def test_it_goes_on_where_the_lake_stands(place: Archiving) -> None:
+    for n in range(1, 4):
+        place.append(batch_of([event(n)]))
+        place.seal_all()
+    assert place.column("seq") == [1, 2, 3]
+    assert place.lake().position() == Position(place.writer.log_id, 3)
+
+
+def test_a_disk_that_fails_ends_it_closed_and_the_next_run_loses_nothing(
+    place: Archiving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.append(batch_of([event(1)]))
+    place.seal_all()
+    place.append(batch_of([event(2)]))
+    fsync = os.fsync
+
+    def failing_fsync(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name.endswith(".parquet"):
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", failing_fsync)
+        place.start(events_per_seal=1)
+        place.wait_over()
+    assert isinstance(place.failure, Unavailable)
+    assert place.failure.code == "DISK_FULL"
+    open_lake(place.lake_url).close()
+    place.seal_all()
+    assert place.column("seq") == [1, 2]
+
+
+def test_what_the_log_can_not_read_is_told_and_the_rest_is_kept(place: Archiving) -> None:
+    batches = [batch_of([event(n)]) for n in range(1, 4)]
+    place.append(*batches)
+    place.writer.close()
+    flip_a_bit_of(batches[1].batch_id, place.folder / "log")
+    place.open_writer()
+    place.seal_all()
+    assert [(damage.first_seq, damage.n) for seal in place.seals for damage in seal.damages] == [(2, 1)]
+    assert place.column("seq") == [1, 3]
