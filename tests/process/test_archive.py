@@ -150,3 +150,17 @@ def test_what_the_log_can_not_read_is_told_and_the_rest_is_kept(place: Archiving
     place.seal_all()
     assert [(damage.first_seq, damage.n) for seal in place.seals for damage in seal.damages] == [(2, 1)]
     assert place.column("seq") == [1, 3]
+
+
+def test_a_new_log_is_taken_on_at_once_and_gone_on_with(place: Archiving) -> None:
+    place.append(batch_of([event(1), event(2)]))
+    place.seal_all()
+    place.writer.close()
+    (place.folder / "log").rename(place.folder / "old-log")
+    place.log_settings = {"first_seq_min": 101}
+    place.open_writer()
+    place.seal_all()
+    assert place.lake().position() == Position(place.writer.log_id, 100)
+    place.append(batch_of([event(3)]))
+    place.seal_all()
+    assert place.column("seq") == [1, 2, 101]

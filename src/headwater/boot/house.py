@@ -17,6 +17,7 @@ from headwater.boot.project import OpenProject
 from headwater.collect.intake import Intake
 from headwater.domain.errors import HeadwaterError, NotFound, Overloaded, Unavailable
 from headwater.domain.networks import address_of, is_within, networks_of
+from headwater.domain.projects import DEFAULT_PROJECT
 from headwater.observe.gauges import exposition
 from headwater.observe.health import Health
 from headwater.observe.journal import get_journal
@@ -70,8 +71,8 @@ class House:
         register_projects(self.projects, self.balances)
         exposition()
         self._tasks.append(asyncio.create_task(watch_loop_lag()))
-        names = [project.name for project in list_projects(self.catalog)][: self.settings.projects.open_max]
-        await asyncio.gather(*(self.opened(name) for name in names))
+        await self.opened(DEFAULT_PROJECT)
+        await self.open_others()
 
     def make_site(self) -> Site:
         return Site(
@@ -133,6 +134,20 @@ class House:
         finally:
             self._opening.pop(name, None)
 
+    async def open_others(self) -> None:
+        """Every project that is not open yet; one that can't be opened is said, and keeps nobody else from working."""
+        names = [project.name for project in list_projects(self.catalog)][: self.settings.projects.open_max]
+        missing = [name for name in names if name not in self.projects]
+        ended = await asyncio.gather(*(self.opened(name) for name in missing), return_exceptions=True)
+        for name, error in zip(missing, ended, strict=True):
+            part = f"{name}.project"
+            if isinstance(error, BaseException):
+                self.health.register(part, needed=False)
+                self.health.down(part, getattr(error, "code", "INTERNAL"), str(error))
+                journal.error("project_not_opened", project=name, exc_info=error)
+            else:
+                self.health.remove(part)
+
     async def project(self, name: str) -> Project:
         await self.opened(name)
         return self.views[name]
@@ -174,6 +189,9 @@ class House:
         try:
             if self.authenticator.refresh():
                 self.collector.refresh(self.projects)
+                if "collect" not in self.roles:
+                    # Another process takes their events in: nothing here would open them.
+                    await self.open_others()
             if self._refused and time.monotonic() - self._refused_at > REFUSED_EVERY_SECONDS:
                 await asyncio.to_thread(self.keep_refused)
         except HeadwaterError as error:
@@ -198,7 +216,7 @@ class House:
         for name, view in list(self.views.items()):
             project = self.projects[name]
             used_at = max(view.used_at, project.used_at)
-            if name != "default" and time.monotonic() - used_at > idle_seconds and project.is_idle():
+            if name != DEFAULT_PROJECT and time.monotonic() - used_at > idle_seconds and project.is_idle():
                 del self.projects[name], self.views[name]
                 journal.info("project_closed", project=name, reason="idle")
                 await asyncio.to_thread(project.close)

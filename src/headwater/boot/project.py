@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from headwater import config
 from headwater.boot.collector import Collector
 from headwater.collect.intake import Intake
+from headwater.domain.errors import Unavailable
 from headwater.observe.health import Health
 from headwater.observe.journal import get_journal
 from headwater.process.archive import Archive, Seal
@@ -30,6 +32,7 @@ from headwater.storage.warehouse.base import Warehouse
 
 STOP_SECONDS = 6
 CONSUMERS = ("process", "lake")
+LOG_HELD_SECONDS = 0.5
 
 journal = get_journal("pipeline")
 
@@ -112,7 +115,8 @@ class OpenProject:
         first = 1
         if hasattr(self, "warehouse"):
             first = first_of_new_log(self.warehouse.position(), self.lake.position())
-        self.writer = open_log_writer(
+        open_writer = partial(
+            open_log_writer,
             self.places.log,
             collector.acks.on_durable,
             first_seq_min=first,
@@ -122,10 +126,33 @@ class OpenProject:
             age_hours_max=room.age_hours_max,
             queue_bytes_max=room.queue_bytes_max,
         )
+        try:
+            self.writer = open_writer()
+        except Unavailable as error:
+            if error.code != "LOG_HELD":
+                raise
+            time.sleep(LOG_HELD_SECONDS)  # the core is just making it
+            self.writer = open_writer()
         undo.callback(self.writer.close)
 
     def open_reader(self) -> LogReader:
-        return self.writer.reader() if self.writer is not None else open_log_reader(self.places.log)
+        if self.writer is not None:
+            return self.writer.reader()
+        try:
+            return open_log_reader(self.places.log)
+        except Unavailable as error:
+            if error.code != "NO_LOG":
+                raise
+        self.make_log()
+        return open_log_reader(self.places.log)
+
+    def make_log(self) -> None:
+        """The core may start before the collector: the log is made by whoever comes first."""
+        try:
+            open_log_writer(self.places.log, lambda outcomes: None, consumers=CONSUMERS).close()
+        except Unavailable as error:
+            if error.code != "LOG_HELD":
+                raise
 
     def check_positions(self) -> None:
         """Raises Damaged, naming the cure, where log, lake and warehouse do not belong together."""

@@ -72,6 +72,7 @@ class Archive:
     def run(self, stop: threading.Event) -> None:
         """Until `stop`: then what is gathered is sealed. Closes reader and lake however it ends."""
         try:
+            self._take_on()
             self.reader.report(CONSUMER, self.sealed_seq)
             while not stop.is_set():
                 self._gather(min(IDLE_SECONDS, self._seconds_left()))
@@ -98,6 +99,12 @@ class Archive:
     def lag(self, durable_seq: int) -> int:
         """Events of the log that are not in the lake yet."""
         return max(0, durable_seq - self.sealed_seq)
+
+    def _take_on(self) -> None:
+        """Have the lake stand in this log from now on, also where it ended in another or before a gap."""
+        position, start = self.lake.position(), Position(self.reader.log_id, self.sealed_seq)
+        if position != start and (position is not None or self.sealed_seq > 0):
+            self.lake.append(_joined([]), start)
 
     def _gather(self, wait_seconds: float) -> None:
         found = self.reader.read(self.gathered_seq, min(READ_EVENTS_MAX, self.events_per_seal), wait_seconds)
@@ -148,8 +155,9 @@ class Archive:
 
 
 def start_of(position: Position | None, reader: LogReader) -> int:
-    """The seq after which to read. `process.positions` has checked that lake and log belong together."""
-    return reader.first_seq() - 1 if position is None else position.seq
+    """The seq after which to read. `process.positions` has checked that lake and log belong together, and a gap between
+    them was taken by a person."""
+    return max(position.seq if position else 0, reader.first_seq() - 1)
 
 
 def _joined(tables: Sequence[Any]) -> Table:

@@ -221,8 +221,9 @@ from headwater.storage.warehouse import open_warehouse
 from tests.blocks import block, event
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 warehouse = open_warehouse({url!r})
-after, failed = 0, 0
-def rows(first): return [event(n, attributes='{{"s": "' + 'x' * 500 + str(n) + '"}}') for n in range(first, first + 200)]
+after = 0
+def rows(first):
+    return [event(n, attributes='{{"s": "' + 'x' * 500 + str(n) + '"}}') for n in range(first, first + 200)]
 size = warehouse.facts()["bytes"]
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + 300_000, resource.RLIM_INFINITY))
 while True:

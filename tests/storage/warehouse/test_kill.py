@@ -16,11 +16,11 @@ from headwater.storage.warehouse import open_warehouse
 from headwater.storage.warehouse.base import Warehouse
 
 LOADER = Path(__file__).with_name("loader.py")
-LOADS_MAX = 60
+LOADS_MAX = 25
 
 
 def run_until_killed(url: str, loads: int, delay_seconds: float, crash_at: str | None = None) -> int:
-    """Seq of the last load that was told before the end; the process is killed `delay_seconds` after `loads` of them."""
+    """Seq of the last load that was told; the process is killed `delay_seconds` after `loads` of them."""
     env = os.environ | ({"HEADWATER_CRASH_AT": crash_at} if crash_at else {})
     told = 0
     with subprocess.Popen([sys.executable, LOADER, url], stdout=subprocess.PIPE, text=True, env=env) as child:
