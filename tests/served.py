@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,20 @@ READY_SECONDS_MAX = 30
 class Served:
     """Start, ask, kill and start again. `data` outlives the process."""
 
-    def __init__(self, data: Path, *flags: str, env: Mapping[str, str] | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+        port: int = 0,
+        before: Sequence[str] = (),
+    ) -> None:
+        """`before`: a command that runs the service, as `faketime`."""
         self.data = data
         self.flags = flags
         self.env = dict(env or {})
         self.port = port
+        self.before = list(before)
         self.process: subprocess.Popen[bytes] | None = None
         self.address = ""
         self.journal = data.parent / f"{data.name}.journal"
@@ -37,23 +46,47 @@ class Served:
         if self.process is not None and self.process.poll() is None:
             self.kill()
 
-    def start(self) -> "Served":
-        command = [sys.executable, "-m", "headwater", "serve", "--data", str(self.data), "--port", str(self.port)]
-        sink = self.journal.open("ab")
-        environment = {**os.environ, "HEADWATER_OBSERVE__JOURNAL": "json", **self.env}
-        started = self.journal.stat().st_size
-        self.process = subprocess.Popen([*command, *self.flags], stdout=sink, stderr=sink, env=environment)
-        sink.close()
+    def start(self, *flags: str) -> "Served":
+        """Start and wait until it is ready; `flags` are for this start alone."""
+        started = self.launch(*flags)
         self.address = self.wait_ready(started)
         self.port = int(self.address.rpartition(":")[2])
         return self
 
+    def launch(self, *flags: str) -> int:
+        """Start without waiting; where in the journal this start begins."""
+        command = [sys.executable, "-m", "headwater", "serve", "--data", str(self.data), "--port", str(self.port)]
+        environment = {**os.environ, "HEADWATER_OBSERVE__JOURNAL": "json", **self.env}
+        with self.journal.open("ab") as sink:
+            started = self.journal.stat().st_size
+            arguments = [*self.before, *command, *self.flags, *flags]
+            self.process = subprocess.Popen(arguments, stdout=sink, stderr=sink, env=environment)
+        return started
+
+    def start_refused(self, *flags: str) -> str:
+        """What a start that does not come up says; it must end by itself with exit code 1."""
+        started = self.launch(*flags)
+        assert self.process is not None
+        try:
+            ended = self.process.wait(READY_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the start was not refused: {self.said(started)[-4000:]}") from None
+        said = self.said(started)
+        assert ended == 1, (ended, said[-4000:])
+        assert "Traceback" not in said, said[-4000:]
+        return said
+
+    def said(self, offset: int = 0) -> str:
+        """Everything printed and journalled, from a place in it on."""
+        with self.journal.open("rb") as lines:
+            lines.seek(offset)
+            return lines.read().decode(errors="replace")
+
     def wait_ready(self, offset: int) -> str:
         deadline = time.monotonic() + READY_SECONDS_MAX
         while time.monotonic() < deadline:
-            with self.journal.open("rb") as lines:
-                lines.seek(offset)
-                found = READY.search(lines.read().decode(errors="replace"))
+            found = READY.search(self.said(offset))
             if found:
                 return found.group(1)
             if self.process is not None and self.process.poll() is not None:
@@ -121,6 +154,25 @@ class Served:
             return ledger["totals"] if ledger["totals"]["inFlight"] == 0 else None
 
         return self.wait_for(totals, seconds)
+
+    def health(self) -> dict[str, Any]:
+        """`/health/ready`: status and reasons."""
+        answer: dict[str, Any] = self.ask("GET", "/health/ready", key=None)[2]
+        return answer
+
+    def health_codes(self) -> set[str]:
+        return {reason["code"] for reason in self.health()["reasons"]}
+
+    def resident_bytes(self, *, peak: bool = False) -> int:
+        """Memory of the process, or the most it ever had."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(rf"{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
+
+    def project_folder(self, project: str = "default") -> Path:
+        return self.data / "projects" / project
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 10) -> Any:
         """What `condition` gives as soon as that is true."""

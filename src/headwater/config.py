@@ -11,7 +11,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
@@ -19,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from headwater.domain.errors import BadInput
+from headwater.domain.reading import nearest
 from headwater.storage.urls import without_secret
 
 FILE_NAME = "headwater.toml"
@@ -47,6 +47,9 @@ class Server(msgspec.Struct, frozen=True):
     new_log: Annotated[
         bool,
         Meta(description="Begin a new log where the old one is gone; what that loses is said.", extra=FLAG_ONLY),
+    ] = False
+    lake_gap: Annotated[
+        bool, Meta(description="Go on where neither lake nor log has some events; how many is said.", extra=FLAG_ONLY)
     ] = False
 
 
@@ -278,13 +281,13 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[A
 def _check_known(name: str, origin: str) -> None:
     if name in _FIELDS:
         return
-    near = get_close_matches(name, _FIELDS, n=1, cutoff=0.5)
-    cure = f"did you mean {near[0]!r}?" if near else f"rooms are {', '.join(_ROOMS)}; 'headwater config' lists all"
+    near = nearest(name, _FIELDS)
+    cure = f"did you mean {near!r}?" if near else f"rooms are {', '.join(_ROOMS)}; 'headwater config' lists all"
     raise BadInput(
         f"unknown setting {name!r} from {origin}; {cure}",
         code="UNKNOWN_SETTING",
         path=name,
-        hint=near[0] if near else None,
+        hint=near,
     )
 
 

@@ -238,6 +238,11 @@ def test_receipts_tell_where_an_event_is(warehouse: Warehouse) -> None:
     assert warehouse.receipts(refused(6)["id"], None) == []
 
 
+def test_a_receipt_for_what_is_no_uuid_is_bad_input(warehouse: Warehouse) -> None:
+    with pytest.raises(BadInput, match="expected a UUID, got 'x'"):
+        warehouse.receipts("x", None)
+
+
 def test_a_receipt_keeps_its_facts_through_a_seal(opening: Open) -> None:
     warehouse = opening(seal_rows=2, seal_rows_min=2)
     warehouse.load(block([event(1), event(2)], 2))

@@ -67,7 +67,7 @@ def test_the_default_type_follows_the_aggregation() -> None:
         ({"interval": "2h"}, "UNKNOWN_INTERVAL", "$.interval"),
         ({"retention": "two years"}, "INVALID_RETENTION", "$.retention"),
         ({"agregation": "sum"}, "UNKNOWN_FIELD", "$"),
-        ({"type": "METER"}, "INVALID_TYPE", "$.type"),
+        ({"type": "METER"}, "TYPE_MISMATCH", "$.type"),
     ],
 )
 def test_a_wrong_definition_names_its_place(change: dict[str, Any], code: str, path: str) -> None:
@@ -78,11 +78,11 @@ def test_a_wrong_definition_names_its_place(change: dict[str, Any], code: str, p
 
 def test_a_metric_can_not_outlive_its_raw_rows() -> None:
     definition = read_definition(REVENUE)
-    check_definition(definition, retention_days=730)
+    check_definition(definition, days_max=732)
     for retention in ("2y", "forever"):
         with pytest.raises(BadInput) as caught:
-            check_definition(read_definition(REVENUE | {"retention": retention}), retention_days=729)
-        assert (caught.value.code, caught.value.limit) == ("INVALID_RETENTION", "729d")
+            check_definition(read_definition(REVENUE | {"retention": retention}), days_max=731)
+        assert (caught.value.code, caught.value.limit) == ("INVALID_RETENTION", "731d")
 
 
 def test_an_inline_definition_is_named_by_its_aggregation() -> None:

@@ -236,6 +236,15 @@ def test_an_entry_that_is_no_batch_goes_to_quarantine_under_what_its_frame_leave
     assert stats.rejects == {("unpack", "BATCH_UNREADABLE"): 3}
 
 
+def test_what_a_frame_leaves_over_is_not_taken_by_the_frames_beside_it():
+    before = frame_of(batch_of([event(1), event(2)]), counts={"web": 2})
+    strange = frame_of(batch_of([event(3), event(4)]), first_seq=3, counts={"web": 2})
+    strange = Frame(3, 2, strange.kind, strange.counts, [b"\xc1?"], strange.entry_sizes)
+    block, _ = blocks_of([before, strange], 0, LOG_ID)
+    assert [row["source_label"] for row in rows_of(block.quarantine)] == ["web", "web"]
+    assert {minute_of(row["received_us"]) for row in rows_of(block.quarantine)} == {minute_of(RECEIVED_US)}
+
+
 def test_damage_is_lost_under_its_own_counts_and_moves_the_position():
     counts = {(5, "web"): 2, (6, "web"): 1}
     block = block_of(

@@ -68,6 +68,7 @@ def random_batch(chance: random.Random) -> Batch:
         source_ip=chance.choice([None, "10.0.0.1"]),
         user_agent=chance.choice([None, "curl ☃"]),
         recognisable=chance.random() < 0.5,
+        public=chance.random() < 0.5,
         revision=chance.randrange(9),
     )
 

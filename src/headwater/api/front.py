@@ -10,13 +10,13 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from headwater.api.auth import LOCAL
+from headwater.collect.head import sane_request_id
 from headwater.domain.batches import new_uuid7
 from headwater.domain.errors import NotFound, Refused
 from headwater.domain.problems import problem_of
 from headwater.observe.journal import bind_request, get_journal
 
 EVENTS_PATH = "/api/v1/events"
-SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LOOPBACK_HOST = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 Scope = MutableMapping[str, Any]
@@ -87,7 +87,7 @@ class Front:
 def request_id_of(scope: Scope) -> str:
     """The caller's X-Request-Id where it is sane, else a new one."""
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
+        if name == b"x-request-id" and sane_request_id(value):
             return str(value, "ascii")
     return str(new_uuid7())
 

@@ -157,11 +157,12 @@ class OpenProject:
     def check_positions(self) -> None:
         """Raises Damaged, naming the cure, where log, lake and warehouse do not belong together."""
         held = Held(self.reader.log_id, self.reader.first_seq(), self.reader.durable_seq())
-        new_log = self.settings.server.new_log
-        start = check(held, self.warehouse.position(), self.lake.position(), new_log=new_log)
+        server = self.settings.server
+        positions = self.warehouse.position(), self.lake.position()
+        start = check(held, *positions, new_log=server.new_log, lake_gap=server.lake_gap)
         given_up = max(start.missing_in_warehouse, start.missing_in_lake)
         if given_up:
-            journal.error("events_given_up", project=self.name, events=given_up, reason="--new-log")
+            journal.error("events_given_up", project=self.name, events=given_up, reason="--new-log or --lake-gap")
         if start.fill:
             journal.warning("warehouse_filled_from_lake", project=self.name)
             fill(self.lake, self.open_reader, self.warehouse)
@@ -251,7 +252,7 @@ class OpenProject:
         }
 
     def watermark_us(self) -> int | None:
-        return self.stream.watermark.us if self.stream is not None else None
+        return (self.stream.watermark.us or None) if self.stream is not None else None
 
     def store_facts(self) -> Mapping[str, Any]:
         return self.warehouse.facts() if self.stream is not None else {}

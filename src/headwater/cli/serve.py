@@ -13,6 +13,7 @@ SERVE_OPTIONS = (
     click.option("--role", type=click.Choice(["all", "collect", "process,api"]), help="What this process does."),
     click.option("--decode-workers", type=click.IntRange(0, 64), help="Child processes that decode (default 0)."),
     click.option("--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file."),
+    click.option("--lake-gap", is_flag=True, help="Go on where lake and log both lack some events; says how many."),
     click.option("--new-log", is_flag=True, help="Begin a new log where the old one is gone; says what that loses."),
 )
 

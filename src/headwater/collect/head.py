@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from headwater.collect import decode
 from headwater.domain.errors import BadInput
+from headwater.domain.reading import did_you_mean
 from headwater.domain.values import shown
 
 KEY_CHARACTERS_MAX = 256
@@ -37,7 +38,7 @@ def text_of(value: bytes | None) -> str | None:
 
 
 def parameters_of(query: bytes) -> Parameters:
-    """`?ack=durable|buffered&key=…`. Raises BadInput (BAD_PARAMETER)."""
+    """`?ack=durable|buffered&key=…`. Raises BadInput (BAD_PARAMETER, UNKNOWN_PARAMETER)."""
     if not query:
         return NO_PARAMETERS
     try:
@@ -48,7 +49,9 @@ def parameters_of(query: bytes) -> Parameters:
     for name in found:
         if name not in PARAMETERS:
             raise BadInput(
-                f"unknown parameter {shown(name)}; known: {', '.join(PARAMETERS)}", code="BAD_PARAMETER", path=name[:60]
+                f"unknown parameter {shown(name)}; {did_you_mean(name, PARAMETERS)}",
+                code="UNKNOWN_PARAMETER",
+                path=name[:60],
             )
     ack = found.get("ack", "durable")
     if ack not in ("durable", "buffered"):

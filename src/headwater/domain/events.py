@@ -77,6 +77,11 @@ def datetime_of(us: int) -> dt.datetime:
     return EPOCH + us * MICROSECOND
 
 
+def text_of(us: int) -> str:
+    """An instant as it goes out: RFC 3339 in UTC with `Z` and six digits, so that texts sort as times do."""
+    return datetime_of(us).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def minute_of(us: int) -> int:
     """Whole minutes since the epoch: the ledger's time bucket."""
     return us // MINUTE_US

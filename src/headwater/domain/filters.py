@@ -18,7 +18,8 @@ from msgspec import UNSET, UnsetType
 
 from headwater.domain.errors import BadInput
 from headwater.domain.events import us_of
-from headwater.domain.reading import did_you_mean, shown
+from headwater.domain.reading import did_you_mean
+from headwater.domain.values import shown
 
 FIELDS = ("name", "type", "source", "actor", "version", "sessionId", "sourceIp", "userAgent", "time")
 NEGATED = {"ne": "eq", "notIn": "in", "notContains": "contains", "notExists": "exists"}

@@ -109,4 +109,6 @@ def _checked_origin(origin: str) -> str:
 
 def _bad(field: str, value: object, expected: str) -> BadInput:
     shown = value[:80] if isinstance(value, str) else value
-    return BadInput(f"{field}: expected {expected}, got {shown!r}", code="INVALID_FIELD", path=field, value=shown)
+    return BadInput(
+        f"$.{field}: expected {expected}, got {shown!r}", code="INVALID_FIELD", path=f"$.{field}", value=shown
+    )

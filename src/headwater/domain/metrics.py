@@ -9,14 +9,14 @@ import msgspec
 
 from headwater.domain.errors import BadInput, NotFound
 from headwater.domain.filters import Field, Filter, field_of, predicates_of
-from headwater.domain.reading import did_you_mean, read, shown
+from headwater.domain.projects import retention_days
+from headwater.domain.reading import did_you_mean, read
 from headwater.domain.timerange import INTERVALS
+from headwater.domain.values import shown
 
 NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,127}")
 EVENTS_MAX = 100
 DIMENSIONS_MAX = 10
-RETENTION_PATTERN = re.compile(r"[1-9]\d{0,4}(d|w|mo|y)|forever")
-RETENTION_DAYS = {"d": 1, "w": 7, "mo": 30, "y": 365}
 
 
 class MetricType(enum.StrEnum):
@@ -106,8 +106,8 @@ def read_definition(body: Any, *, inline: bool = False, path: str = "$") -> Metr
     return definition
 
 
-def check_definition(definition: MetricDefinition, *, retention_days: int | None = None, path: str = "$") -> None:
-    """Raises BadInput with code, path, value and cure. `retention_days` = how long raw rows live; None = forever."""
+def check_definition(definition: MetricDefinition, *, days_max: int | None = None, path: str = "$") -> None:
+    """Raises BadInput with code, path, value and cure. `days_max` = how long raw rows live; None = forever."""
     _check_name(definition.name, f"{path}.name")
     if definition.formula is not None:
         raise BadInput(
@@ -130,7 +130,7 @@ def check_definition(definition: MetricDefinition, *, retention_days: int | None
     if definition.interval is not None:
         _check_word(definition.interval, tuple(INTERVALS), "interval", "UNKNOWN_INTERVAL", path)
     if definition.retention is not None:
-        _check_retention(definition.retention, retention_days, f"{path}.retention")
+        _check_retention(definition.retention, days_max, f"{path}.retention")
 
 
 def dimensions_of(names: tuple[str, ...], path: str) -> tuple[Field, ...]:
@@ -235,17 +235,8 @@ def _check_word(word: str, known: tuple[str, ...], what: str, code: str, path: s
 
 
 def _check_retention(retention: str, days_max: int | None, path: str) -> None:
-    if not RETENTION_PATTERN.fullmatch(retention):
-        raise BadInput(
-            f"{path}: expected a span such as 90d, 12mo, 2y, or forever; got {shown(retention)}",
-            code="INVALID_RETENTION",
-            path=path,
-            value=retention,
-        )
-    if days_max is None:
-        return
-    match = re.match(r"(\d+)(\D+)", retention)
-    if match is None or int(match[1]) * RETENTION_DAYS[match[2]] > days_max:
+    days = retention_days(retention, path)
+    if days_max is not None and (days is None or days > days_max):
         raise BadInput(
             f"{path}: {retention} is longer than the raw rows live ({days_max}d); raise the project's retention first",
             code="INVALID_RETENTION",

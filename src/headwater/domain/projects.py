@@ -1,14 +1,15 @@
 """A project: the unit of isolation, and what is set for it."""
 
 import re
-import zoneinfo
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from headwater.domain.errors import BadInput
-from headwater.domain.fields import read
+from headwater.domain.reading import read
+from headwater.domain.timerange import zone_of
+from headwater.domain.values import shown
 
 DEFAULT_PROJECT = "default"
 RETENTION_DAYS_MAX = 36_500
@@ -19,7 +20,7 @@ _DAYS = {"d": 1, "y": 366}
 """A year counts 366 days, so that nothing goes before the calendar says so."""
 
 
-class ProjectSettings(msgspec.Struct, frozen=True, rename="camel"):
+class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """What people set for a project; its name never changes."""
 
     name: str
@@ -34,7 +35,7 @@ def project_settings(body: Mapping[str, Any]) -> ProjectSettings:
     """Checked settings from a document of the wire or the catalog. Raises BadInput naming the field and the cure."""
     settings = read(ProjectSettings, body)
     checked_project_name(settings.name)
-    _check_time_zone(settings.time_zone)
+    zone_of(settings.time_zone)
     retention_days(settings.retention)
     return settings
 
@@ -43,43 +44,27 @@ def checked_project_name(name: str) -> str:
     """`name` itself. It becomes a folder and a database, hence the narrow rule."""
     if not _NAME.fullmatch(name):
         raise BadInput(
-            f"project name {name[:80]!r}: expected 1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit",
-            code="BAD_PROJECT_NAME",
-            path="name",
+            f"$.name: expected 1 to 63 of a-z, 0-9 and '-', beginning with a letter or digit; got {shown(name)}",
+            code="INVALID_NAME",
+            path="$.name",
             value=name[:80],
         )
     return name
 
 
-def retention_days(text: str) -> int | None:
-    """Whole days; None for `forever`."""
+def retention_days(text: str, path: str = "$.retention") -> int | None:
+    """Whole days; None for `forever`. Raises BadInput (INVALID_RETENTION)."""
     if text == "forever":
         return None
     match = _RETENTION.fullmatch(text)
     days = int(match[1]) * _DAYS[match[2]] if match else 0
     if not 0 < days <= RETENTION_DAYS_MAX:
         raise BadInput(
-            f"retention: expected 'forever', or days or years like '90d' or '2y' up to {RETENTION_DAYS_MAX} days, "
-            f"got {text[:40]!r}",
-            code="BAD_RETENTION",
-            path="retention",
+            f"{path}: expected 'forever', or days or years like '90d' or '2y' up to {RETENTION_DAYS_MAX} days; "
+            f"got {shown(text)}",
+            code="INVALID_RETENTION",
+            path=path,
             value=text[:40],
             limit=RETENTION_DAYS_MAX,
         )
     return days
-
-
-def _check_time_zone(name: str) -> None:
-    # Files that lie beside the zones in some systems' databases, but aren't portable names; `right/` has leap seconds.
-    known = not name.startswith(("posix", "right/", "localtime", "Factory")) and len(name) <= 64
-    try:
-        known = known and bool(zoneinfo.ZoneInfo(name))
-    except (LookupError, ValueError, OSError):  # unknown; a path that leaves the database; a folder of it
-        known = False
-    if not known:
-        raise BadInput(
-            f"timeZone: unknown time zone {name[:64]!r}; expected an IANA name like 'Europe/Berlin', or 'UTC'",
-            code="UNKNOWN_TIME_ZONE",
-            path="timeZone",
-            value=name[:64],
-        )

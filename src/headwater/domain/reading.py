@@ -1,4 +1,4 @@
-"""Objects as sent become structs, with errors that name the path, the value and the nearest known word."""
+"""Documents from outside become structs, with errors that name the path, the value and the nearest known word."""
 
 import difflib
 import re
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from headwater.domain.errors import BadInput
+from headwater.domain.values import shown
 
 T = TypeVar("T")
 
@@ -33,19 +34,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean '{found}'?" if found else f"known: {', '.join(known)}"
 
 
-def shown(value: Any) -> str:
-    """A value as an error message shows it: JSON, cut at 80 characters."""
+def decoded(raw: bytes | str, path: str = "$") -> Any:
+    """JSON → plain dicts, lists, scalars. Raises BadInput (MALFORMED_JSON)."""
     try:
-        text = msgspec.json.encode(value).decode()
-    except (TypeError, ValueError):
-        text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise BadInput(f"{path}: not JSON: {error}", code="MALFORMED_JSON", path=path) from None
 
 
 def read(kind: type[T], value: Any, path: str = "$") -> T:
     """`value` (plain dicts, lists, scalars) as a `kind`; unknown fields are errors where the struct forbids them.
 
-    Raises BadInput with code UNKNOWN_FIELD, MISSING_FIELD or INVALID_TYPE.
+    Raises BadInput with code UNKNOWN_FIELD, MISSING_FIELD or TYPE_MISMATCH.
     """
     try:
         return msgspec.convert(value, type=kind)
@@ -66,8 +66,9 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, path: str)
         name = missing["name"]
         return BadInput(f"{at}: missing field '{name}'", code="MISSING_FIELD", path=f"{at}.{name}")
     found = _value_at(value, below)
-    said = what[:1].lower() + what[1:].replace("`", "")
-    return BadInput(f"{at}: {said}; the value is {shown(found)}", code="INVALID_TYPE", path=at, value=found)
+    choices = _choices_at(kind, below)
+    said = f"expected one of {', '.join(choices)}" if choices else what[:1].lower() + what[1:].replace("`", "")
+    return BadInput(f"{at}: {said}; the value is {shown(found)}", code="TYPE_MISMATCH", path=at, value=found)
 
 
 def _steps(path: str) -> list[str | int | None]:
@@ -87,6 +88,26 @@ def _value_at(value: Any, path: str) -> Any:
 
 
 def _names_at(kind: Any, path: str) -> list[str]:
+    """Fields of the struct at `path`."""
+    return [
+        field.encode_name
+        for each in _types_at(kind, path)
+        if isinstance(each, msgspec.inspect.StructType)
+        for field in each.fields
+    ]
+
+
+def _choices_at(kind: Any, path: str) -> list[str]:
+    """What a word at `path` may be, where it is one of several."""
+    return [
+        str(choice)
+        for each in _types_at(kind, path)
+        if isinstance(each, msgspec.inspect.LiteralType | msgspec.inspect.EnumType)
+        for choice in (each.values if isinstance(each, msgspec.inspect.LiteralType) else each.cls)
+    ]
+
+
+def _types_at(kind: Any, path: str) -> list[Any]:
     here = [msgspec.inspect.type_info(kind)]
     for step in _steps(path):
         inside: list[Any] = []
@@ -96,12 +117,7 @@ def _names_at(kind: Any, path: str) -> list[str]:
             elif isinstance(each, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
                 inside.append(each.item_type)
         here = inside
-    return [
-        field.encode_name
-        for each in _alternatives(here)
-        if isinstance(each, msgspec.inspect.StructType)
-        for field in each.fields
-    ]
+    return _alternatives(here)
 
 
 def _alternatives(kinds: list[Any]) -> list[Any]:

@@ -19,7 +19,8 @@ from msgspec import UNSET, UnsetType
 from headwater.domain.errors import BadInput
 from headwater.domain.events import DAY_US, EPOCH, MICROSECOND, MINUTE_US, datetime_of
 from headwater.domain.filters import instant_us
-from headwater.domain.reading import did_you_mean, nearest, shown
+from headwater.domain.reading import did_you_mean, nearest
+from headwater.domain.values import shown
 
 HOUR_US = 60 * MINUTE_US
 CLOCK_INTERVALS = {"1m": MINUTE_US, "5m": 5 * MINUTE_US, "15m": 15 * MINUTE_US, "1h": HOUR_US}
@@ -36,6 +37,10 @@ AUTO_BUCKETS_MAX = 200
 """`auto` takes the shortest interval with at most so many buckets: a day is 96 quarter-hours, a week 168 hours."""
 YEAR_MIN, YEAR_MAX = 2, 9998
 """Zone arithmetic needs a day of room at both ends of what a datetime can say."""
+
+NAME_CHARACTERS_MAX = 64
+NOT_PORTABLE = ("posix", "right/", "localtime", "Factory")
+"""Files beside the zones of some systems' databases; those under `right/` have leap seconds."""
 
 _SPAN = re.compile(r"([1-9]\d{0,5})(m|h|d|w|mo|q|y)")
 
@@ -63,20 +68,22 @@ def zone_of(name: str, path: str = "$.timeZone") -> zoneinfo.ZoneInfo:
     """Raises BadInput with code UNKNOWN_TIME_ZONE."""
     try:
         return _zone(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        found = nearest(name, zoneinfo.available_timezones())
+    except (LookupError, ValueError, OSError):  # unknown; a path that leaves the database; a folder of it
+        found = nearest(name[:NAME_CHARACTERS_MAX], zoneinfo.available_timezones())
         hint = f"did you mean '{found}'?" if found else "use an IANA name such as Europe/Berlin"
         raise BadInput(
             f"{path}: unknown time zone {shown(name)}; {hint}",
             code="UNKNOWN_TIME_ZONE",
             path=path,
-            value=name,
+            value=name[:NAME_CHARACTERS_MAX],
             hint=hint,
         ) from None
 
 
 @lru_cache(maxsize=1024)
 def _zone(name: str) -> zoneinfo.ZoneInfo:
+    if len(name) > NAME_CHARACTERS_MAX or name.startswith(NOT_PORTABLE):
+        raise LookupError(name)
     return zoneinfo.ZoneInfo(name)
 
 
@@ -155,7 +162,7 @@ def edges_of(start_us: int, end_us: int, interval: str, zone: str) -> tuple[int,
 
 
 def label(us: int, zone: str | None) -> str:
-    """RFC 3339: in UTC with `Z`, or with the offset of a zone that was named."""
+    """A bucket's start, RFC 3339: in UTC with `Z`, or with the offset of a zone that was named."""
     if zone is None:
         return datetime_of(us).isoformat().replace("+00:00", "Z")
     return datetime_of(us).astimezone(zone_of(zone)).isoformat()

@@ -20,7 +20,7 @@ def shown(value: Any) -> str:
             return repr(cut)
         case dict():
             return "an object"
-        case list():
+        case list() | tuple():
             return "an array"
         case int() if abs(value) >= 10**SHOWN_CHARACTERS_MAX:
             # Python refuses to write integers of more than 4,300 digits.

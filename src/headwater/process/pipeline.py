@@ -7,6 +7,7 @@ name and code, its neighbours go on. The time of every stage and all rejects are
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from time import perf_counter
 
 import msgspec
@@ -19,7 +20,7 @@ from headwater.process.clock import clock
 from headwater.process.context import context
 from headwater.process.decode import decode, unpack
 from headwater.process.identify import describe, identify
-from headwater.process.refuse import STEP_FAILED, broken, unreadable
+from headwater.process.refuse import STEP_FAILED, Unreadable, broken, unreadable
 from headwater.process.work import Reject, Work, joined
 from headwater.storage.log.base import Damage, Frame, Position
 from headwater.storage.warehouse.base import Block
@@ -56,7 +57,7 @@ def blocks_of(
     work, events, refused = _to_arrow(work)
     rejects += refused
     if strange:
-        rejects += unreadable(strange, _counted(work, rejects))
+        rejects += _left_over(strange, work, rejects)
     lost: Counter[tuple[int, str]] = Counter()
     for damage in frames:
         if isinstance(damage, Damage):
@@ -127,13 +128,21 @@ def _event_by_event(step: Step, work: Work) -> tuple[Work, list[Reject]]:
     return joined(done), rejects
 
 
-def _counted(work: Work, rejects: Sequence[Reject]) -> Counter[tuple[int, str]]:
-    """Events that were read, by (minute, ledger label)."""
-    counted = Counter(
-        (minute_of(us), label)
-        for us, label in zip(work.columns["received_us"], work.columns["source_label"], strict=True)
-    )
-    counted.update((minute_of(reject.received_us), reject.source_label) for reject in rejects)
+def _left_over(strange: Sequence[Unreadable], work: Work, rejects: Sequence[Reject]) -> list[Reject]:
+    """Events of entries that are no batch, frame by frame: what a header leaves over belongs to its own entries."""
+    found: list[Reject] = []
+    for _, group in groupby(strange, key=lambda entry: entry.frame.first_seq):
+        entries = list(group)
+        found += unreadable(entries, _counted(work, rejects, entries[0].frame))
+    return found
+
+
+def _counted(work: Work, rejects: Sequence[Reject], frame: Frame) -> Counter[tuple[int, str]]:
+    """Events of a frame that were read, by (minute, ledger label)."""
+    within = range(frame.first_seq, frame.last_seq + 1)
+    rows = zip(work.seq, work.columns["received_us"], work.columns["source_label"], strict=True)
+    counted = Counter((minute_of(us), label) for seq, us, label in rows if seq in within)
+    counted.update((minute_of(each.received_us), each.source_label) for each in rejects if each.seq in within)
     return counted
 
 

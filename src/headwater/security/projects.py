@@ -24,7 +24,7 @@ def change_project(catalog: Catalog, name: str, body: Mapping[str, Any], *, if_v
     stored = _stored(catalog, name)
     settings = project_settings({**stored.body, **body})
     if settings.name != name:
-        raise BadInput("name: the name of a project never changes", code="INVALID_FIELD", path="name")
+        raise BadInput("$.name: the name of a project never changes", code="INVALID_FIELD", path="$.name")
     known = stored.version if if_version is None else if_version
     return catalog.put(KIND, OWNER, name, msgspec.to_builtins(settings), if_version=known)
 

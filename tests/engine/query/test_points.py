@@ -113,9 +113,9 @@ def test_a_range_may_be_given_in_every_form() -> None:
     [
         ([("name", "a")], "UNKNOWN_PARAMETER", "name"),
         ([("timeRange[begin]", "x")], "UNKNOWN_PARAMETER", "timeRange[begin]"),
-        ([("timeRange", "7d")], "INVALID_JSON", "timeRange"),
-        ([("timeRange", "[" * 5000)], "INVALID_JSON", "timeRange"),
-        ([("timeRange", '{"start": 5, "end": 6}')], "INVALID_TYPE", "$.timeRange.start"),
+        ([("timeRange", "7d")], "MALFORMED_JSON", "timeRange"),
+        ([("timeRange", "[" * 5000)], "MALFORMED_JSON", "timeRange"),
+        ([("timeRange", '{"start": 5, "end": 6}')], "TYPE_MISMATCH", "$.timeRange.start"),
         ([("timeRange", '{"begin": "x"}')], "UNKNOWN_FIELD", "$.timeRange"),
         ([("start", "a"), ("timeRange[start]", "b")], "DUPLICATE_PARAMETER", "timeRange.start"),
         ([("dimensions", "nope")], "UNKNOWN_FIELD", "$.dimensions[0]"),

@@ -29,6 +29,7 @@ def rows_of(first_seq: int, n: int, *, day: int = DAY, batch: int = 5) -> Table:
         "key_id": ["key"] * n,
         "id_base": [bytes(16)] * n,
         "recognisable": [False] * n,
+        "public": [False] * n,
         "batch_index": [i % batch for i in indices],
         "source_default": ["web"] * n,
         "source_label": ["web"] * n,

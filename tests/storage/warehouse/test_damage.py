@@ -177,6 +177,28 @@ except Unavailable as error:
     warehouse.close()
 
 
+def test_a_refused_second_opening_leaves_the_first_one_s_spilled_files(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    warehouse = open_warehouse(f"duckdb://{path}")
+    spilled = path.with_name(path.name + ".temp") / "spilled"
+    spilled.touch()
+    with pytest.raises(Unavailable) as caught:
+        open_warehouse(f"duckdb://{path}")
+    assert caught.value.code == "WAREHOUSE_LOCKED"
+    assert spilled.exists()
+    warehouse.load(block([event(1)], 1))
+    warehouse.close()
+    open_warehouse(f"duckdb://{path}").close()
+    assert not spilled.exists()
+
+
+def test_a_place_that_can_t_be_written_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable) as caught:
+        open_warehouse(f"duckdb://{tmp_path}/file/warehouse.duckdb")
+    assert caught.value.code == "WAREHOUSE_IO"
+
+
 def test_folder_and_files_are_private(tmp_path: Path) -> None:
     path = tmp_path / "private" / "warehouse.duckdb"
     before = os.umask(0o022)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, delete, get, post, put
@@ -13,25 +13,23 @@ from headwater.api.rest.asking import AnyRequest, Cursor, Limit, access_of, site
 from headwater.api.rest.objects import (
     body_of,
     create_once,
-    cursor_text,
-    cursor_value,
-    instant,
-    limited,
     page_of,
     stamped,
     tagged,
     wanted_version,
 )
+from headwater.domain.cursors import checked_limit, cursor_of, position_of
 from headwater.domain.errors import Refused
-from headwater.domain.fields import read
+from headwater.domain.events import text_of, us_of
 from headwater.domain.keys import ALL_SCOPES, Key
+from headwater.domain.reading import read
 from headwater.observe.journal import get_journal
 from headwater.security import keys, projects
 
 audit = get_journal("audit")
 
 
-class KeyAsked(msgspec.Struct, frozen=True, rename="camel"):
+class KeyAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     name: str
     kind: str = "sk"
     scopes: tuple[str, ...] = ()
@@ -96,11 +94,11 @@ async def write_settings(request: AnyRequest) -> Response[Any]:
 @get("/api/v1/keys", opt=needs("admin"), sync_to_thread=False, summary="List keys", tags=["keys"])
 def list_keys(request: AnyRequest, limit: Limit = 100, cursor: Cursor = None) -> Response[Any]:
     """Oldest first, revoked ones included. Secrets of `in` keys stay readable."""
-    begin = int(cursor_value(cursor)) if cursor else 0
+    begin = position_of(cursor, Annotated[int, msgspec.Meta(ge=0)]) or 0
     found = keys.list_keys(site_of(request).catalog, access_of(request).project)
-    end = begin + limited(limit)
+    end = begin + checked_limit(limit)
     items = [shown_key(key, key.secret) for key in found[begin:end]]
-    return Response({"items": items, "nextCursor": cursor_text(end) if end < len(found) else None})
+    return Response({"items": items, "nextCursor": cursor_of(end) if end < len(found) else None})
 
 
 @post("/api/v1/keys", opt=needs("admin"), summary="Create a key", tags=["keys"])
@@ -130,14 +128,6 @@ async def revoke_key(request: AnyRequest, key: FromPath[str]) -> None:
 
 
 def shown_key(key: Key, secret: str | None) -> Mapping[str, Any]:
-    body: dict[str, Any] = msgspec.to_builtins(key)
-    for name in ("createdAt", "revokedAt", "expiresAt"):
-        at = getattr(key, {"createdAt": "created_at", "revokedAt": "revoked_at", "expiresAt": "expires_at"}[name])
-        body[name] = None if at is None else instant_of(at)
-    return {**body, "secret": secret}
-
-
-def instant_of(at: dt.datetime) -> str | None:
-    from headwater.domain.events import us_of
-
-    return instant(us_of(at))
+    times = {"createdAt": key.created_at, "revokedAt": key.revoked_at, "expiresAt": key.expires_at}
+    shown = {name: None if at is None else text_of(us_of(at)) for name, at in times.items()}
+    return {**msgspec.to_builtins(key), **shown, "secret": secret}

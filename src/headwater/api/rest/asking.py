@@ -1,6 +1,5 @@
 """What all routes share: who asks, in which project, and which parameters they may send."""
 
-import difflib
 from typing import Annotated, Any
 
 from litestar import Request
@@ -9,7 +8,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import QueryParameter
 
 from headwater.api.site import Project, Site
-from headwater.domain.errors import BadInput
+from headwater.engine.query.points import unknown_parameter
 from headwater.security.keys import Access
 
 AnyRequest = Request[Any, Any, Any]
@@ -44,10 +43,4 @@ def known_parameters_only(connection: ASGIConnection[Any, Any, Any, Any], handle
     } - {"request", "data", "name"}
     for sent in connection.query_params:
         if sent not in known:
-            near = difflib.get_close_matches(sent, known, n=1)
-            raise BadInput(
-                f"unknown parameter {sent!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-                code="UNKNOWN_PARAMETER",
-                path=sent,
-                hint=f"known here: {', '.join(sorted(known))}" if known else "this route takes none",
-            )
+            raise unknown_parameter(sent, sorted(known))

@@ -40,7 +40,7 @@ def shown_metric(stored: Stored) -> Mapping[str, Any]:
 
 def checked_metric(catalog: Catalog, project: str, raw: bytes) -> tuple[str, dict[str, Any]]:
     definition = read_definition(body_of(raw))
-    check_definition(definition, retention_days=retention_days(settings_of(catalog, project).retention))
+    check_definition(definition, days_max=retention_days(settings_of(catalog, project).retention))
     body: dict[str, Any] = msgspec.to_builtins(definition)
     return definition.name, body
 

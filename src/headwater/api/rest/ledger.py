@@ -1,7 +1,6 @@
 """The conservation ledger and receipts."""
 
 import time
-import uuid
 from typing import Annotated, Any
 
 from litestar import Response, get
@@ -13,6 +12,7 @@ from headwater.api.rest.objects import instant
 from headwater.domain.errors import BadInput, Conflict
 from headwater.domain.events import MINUTE_US, minute_of
 from headwater.domain.filters import instant_us
+from headwater.engine.query.pages import uuid_text
 from headwater.process.ledger import LedgerView, ledger_view
 from headwater.process.receipt import find_receipts
 
@@ -35,7 +35,7 @@ async def ledger(
     if not 0 < minute_to - minute_from <= MINUTES_MAX:
         raise BadInput(
             f"the range has {minute_to - minute_from} minutes; 1 to {MINUTES_MAX} are allowed",
-            code="BAD_TIME_RANGE",
+            code="INVALID_TIME_RANGE",
             path="timeRange",
             limit=MINUTES_MAX,
         )
@@ -89,11 +89,3 @@ async def receipt(
     if one.reason is not None:
         body["reason"] = one.reason
     return Response(body)
-
-
-def uuid_text(text: str) -> str:
-    """Canonical form. Raises BadInput (code INVALID_ID)."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise BadInput(f"id {text[:60]!r} is not a UUID", code="INVALID_ID", path="id", value=text[:60]) from None

@@ -1,7 +1,5 @@
 """The one manner of catalog objects on the wire: pages by cursor, ETag out, If-Match in, Idempotency-Key on create."""
 
-import base64
-import binascii
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,22 +7,19 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 
+from headwater.domain.cursors import checked_limit, cursor_of, position_of
 from headwater.domain.errors import BadInput, Conflict, NotFound
-from headwater.domain.events import datetime_of
+from headwater.domain.events import text_of
+from headwater.domain.reading import decoded, read
 from headwater.storage.catalog.base import Catalog, Stored
-
-LIMIT_DEFAULT = 100
-LIMIT_MAX = 1000
 
 View = Callable[[Stored], Mapping[str, Any]]
 AnyRequest = Request[Any, Any, Any]
 
 
 def instant(us: int | None) -> str | None:
-    """RFC 3339 in UTC with `Z`, microseconds kept."""
-    if us is None:
-        return None
-    return datetime_of(us).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """An instant as it goes out; None where there is none."""
+    return None if us is None else text_of(us)
 
 
 def stamped(stored: Stored) -> dict[str, Any]:
@@ -39,22 +34,16 @@ def stamped(stored: Stored) -> dict[str, Any]:
 
 def body_of(raw: bytes) -> dict[str, Any]:
     """The JSON object of a request. Raises BadInput."""
-    try:
-        value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"the body is not JSON: {error}", code="MALFORMED_JSON") from None
-    if not isinstance(value, dict):
-        raise BadInput(f"expected an object, got {type(value).__name__}", code="TYPE_MISMATCH", path="$")
-    return value
+    return read(dict[str, Any], decoded(raw))
 
 
 def page_of(
     catalog: Catalog, kind: str, project: str, limit: int, cursor: str | None, view: View = stamped
 ) -> Response[Any]:
-    after = cursor_value(cursor) if cursor else ""
-    found = catalog.list(kind, project, after=after, limit=limited(limit) + 1)
+    after = position_of(cursor, str) or ""
+    found = catalog.list(kind, project, after=after, limit=checked_limit(limit) + 1)
     items = [view(stored) for stored in found[:limit]]
-    more = cursor_text(found[limit - 1].name) if len(found) > limit else None
+    more = cursor_of(found[limit - 1].name) if len(found) > limit else None
     return Response({"items": items, "nextCursor": more})
 
 
@@ -140,26 +129,4 @@ def wanted_version(request: AnyRequest) -> int | None:
     except ValueError:
         raise Conflict(
             f'If-Match {header!r} is no ETag of ours; they look like "3"', code="VERSION_MISMATCH", value=header
-        ) from None
-
-
-def limited(limit: int) -> int:
-    if not 1 <= limit <= LIMIT_MAX:
-        raise BadInput(
-            f"limit {limit} is outside 1 … {LIMIT_MAX}", code="OUT_OF_RANGE", path="limit", value=limit, limit=LIMIT_MAX
-        )
-    return limit
-
-
-def cursor_text(value: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
-
-
-def cursor_value(cursor: str) -> Any:
-    """Raises BadInput for a cursor that no answer of ours gave."""
-    try:
-        return json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
-        raise BadInput(
-            f"cursor {cursor[:40]!r} is not one of ours", code="BAD_CURSOR", path="cursor", hint="ask again without it"
         ) from None

@@ -14,7 +14,6 @@ import datetime as dt
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Raw
@@ -23,6 +22,7 @@ from headwater.collect.importing.lines import Line, lines_of, too_long
 from headwater.collect.importing.opening import Input
 from headwater.collect.importing.records import BadLine, Origin, Record, bad_line, derived_id, place_of
 from headwater.domain.errors import BadInput
+from headwater.domain.timerange import zone_of
 
 COLUMNS_MAX = 1000
 TOP = ("id", "type", "name", "source", "actor", "timestamp", "version")
@@ -84,7 +84,7 @@ def read_csv(
 
     Raises BadInput for a header that can't be used.
     """
-    zone = zone_of(columns.time_zone)
+    zone = None if columns.time_zone is None else zone_of(columns.time_zone)
     first = next(lines_of(source), None)
     if first is None or not first.text.strip():
         raise _unusable(source, "it has no header row")
@@ -206,15 +206,6 @@ def _header(line: Line, delimiter: str, source: Input) -> list[str]:
     if not all(column.strip() for column in header):
         raise _unusable(source, "a column of its header row has no name")
     return header
-
-
-def zone_of(name: str | None) -> dt.tzinfo | None:
-    if name is None:
-        return None
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise BadInput(f"unknown time zone {name!r}; expected a name such as Europe/Berlin", value=name) from error
 
 
 def _unusable(source: Input, why: str) -> BadInput:

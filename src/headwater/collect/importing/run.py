@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headwater.collect.importing.answers import RETRY_SECONDS
-from headwater.collect.importing.csv_rows import BY_NAME, Columns, zone_of
+from headwater.collect.importing.csv_rows import BY_NAME, Columns
 from headwater.collect.importing.formats import Read, format_of, origin_of, reader_of
 from headwater.collect.importing.opening import Input
 from headwater.collect.importing.records import BadLine, Origin, Record, bad_line, quarantined_event
 from headwater.collect.importing.report import REJECTED_KEPT, FileReport, ImportReport, Rejected
 from headwater.collect.importing.state import Reached, identity_of, read_state, state_file, write_state
 from headwater.domain.errors import BadInput, Conflict, HeadwaterError, NotFound, Overloaded, Unavailable
+from headwater.domain.timerange import zone_of
 
 CHUNK_EVENTS_MAX = 1000
 CHUNK_BYTES_MAX = 900_000
@@ -73,7 +74,8 @@ def import_files(
     """
     plans = [(path, format_name or format_of(path)) for path in paths]
     readers = {name: reader_of(name, columns) for _, name in plans}
-    zone_of(columns.time_zone)
+    if columns.time_zone is not None:
+        zone_of(columns.time_zone, "time zone")
     report = ImportReport([], [])
     sizes = [path.stat().st_size if path.is_file() else 0 for path in paths]
     stopped: HeadwaterError | None = None

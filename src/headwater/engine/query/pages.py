@@ -1,7 +1,5 @@
 """Lists of stored and quarantined events: parameters of an address → plan, and rows → what goes out, by cursor."""
 
-import base64
-import binascii
 import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -9,7 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from headwater.domain.cursors import LIMIT_DEFAULT, checked_limit, cursor_of, position_of
 from headwater.domain.errors import BadInput
+from headwater.domain.events import text_of
 from headwater.domain.filters import Filter, predicates_of
 from headwater.domain.plans import (
     EVENT_FIELDS,
@@ -21,11 +21,11 @@ from headwater.domain.plans import (
     QuarantinePage,
     Table,
 )
-from headwater.domain.reading import did_you_mean, read, shown
-from headwater.domain.timerange import RangeAsked, label, resolve
+from headwater.domain.reading import decoded, did_you_mean, read
+from headwater.domain.timerange import RangeAsked, resolve
+from headwater.domain.values import shown
 from headwater.engine.query.points import RANGE_FIELDS, add_range, range_field, unknown_parameter
 
-LIMIT_DEFAULT, LIMIT_MAX = 100, 1000
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Instant = Annotated[int, msgspec.Meta(ge=-62_135_596_800_000_000, lt=253_402_300_800_000_000)]
 """Microseconds in the years 1 to 9999: a cursor comes from outside and may hold anything."""
@@ -111,12 +111,12 @@ def parse_events_parameters(parameters: Sequence[tuple[str, str]], now_us: int) 
         where=(*predicates_of(asked), *predicates_of(filters, "filter")),
         start_us=start,
         end_us=end,
-        before=_cursor(given.get("cursor"), tuple[Instant, Seq]),
+        before=position_of(given.get("cursor"), tuple[Instant, Seq]),
     )
 
 
 def parse_event_id(text: str) -> EventById:
-    return EventById(_uuid(text))
+    return EventById(uuid_text(text))
 
 
 def parse_quarantine_parameters(
@@ -145,7 +145,7 @@ def parse_quarantine_parameters(
                 value=given["groupBy"],
             )
         return QuarantineGroups(tuple(dict.fromkeys(words)), _limit(given), start, end)
-    before = _cursor(given.get("cursor"), Seq)
+    before = position_of(given.get("cursor"), Seq)
     return QuarantinePage(
         limit=_limit(given) + 1,
         code=given.get("code"),
@@ -161,14 +161,14 @@ def parse_quarantine_id(text: str) -> QuarantineById:
     """A seq, or the UUID of the event."""
     if text.isascii() and text.isdigit() and len(text) < 19:
         return QuarantineById(seq=int(text))
-    return QuarantineById(event_id=_uuid(text))
+    return QuarantineById(event_id=uuid_text(text))
 
 
 def events_page(plan: EventsPage, table: Table) -> Page:
     rows = [dict(zip(EVENT_FIELDS, row, strict=True)) for row in table.rows]
     shown_rows = rows[: plan.limit - 1]
     more = len(rows) >= plan.limit
-    cursor = _encoded((shown_rows[-1]["occurred_us"], shown_rows[-1]["seq"])) if more else None
+    cursor = cursor_of((shown_rows[-1]["occurred_us"], shown_rows[-1]["seq"])) if more else None
     return Page([event_out(row) for row in shown_rows], cursor)
 
 
@@ -180,7 +180,7 @@ def quarantine_page(plan: QuarantinePage, table: Table) -> Page:
     items = quarantined_of(table)
     more = len(items) >= plan.limit
     items = items[: plan.limit - 1]
-    return Page(items, _encoded(items[-1].seq) if more else None)
+    return Page(items, cursor_of(items[-1].seq) if more else None)
 
 
 def quarantined_of(table: Table) -> list[QuarantinedOut]:
@@ -192,7 +192,7 @@ def quarantine_groups(plan: QuarantineGroups, table: Table) -> Page:
     for row in table.rows:
         named = dict(zip(plan.by, row, strict=False))
         count, first, last, example = row[len(plan.by) :]
-        items.append(QuarantineGroup(count, label(first, None), label(last, None), example, **named))
+        items.append(QuarantineGroup(count, text_of(first), text_of(last), example, **named))
     return Page(items, None)
 
 
@@ -204,15 +204,15 @@ def event_out(row: dict[str, Any]) -> EventOut:
         name=row["name"],
         source=row["source"],
         actor=row["actor"],
-        timestamp=label(created, None),
+        timestamp=text_of(created),
         data=EventDataOut(
             attributes=msgspec.Raw(row["attributes"].encode()),
             metadata=EventMetadataOut(row["source_ip"], row["user_agent"], row["session_id"], row["client_batch_id"]),
         ),
         version=row["version"],
         processing_status="PROCESSED",
-        occurred_at=label(row["occurred_us"], None),
-        received_at=label(row["received_us"], None),
+        occurred_at=text_of(row["occurred_us"]),
+        received_at=text_of(row["received_us"]),
         batch_id=row["batch_id"],
         log_offset=row["seq"],
     )
@@ -226,7 +226,7 @@ def _quarantined_out(row: dict[str, Any]) -> QuarantinedOut:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass  # not JSON: it goes out as the text it is
     kept = {name: row[name] for name in QUARANTINE_FIELDS if name not in ("received_us", "event")}
-    return QuarantinedOut(**kept, received_at=label(row["received_us"], None), event=event)
+    return QuarantinedOut(**kept, received_at=text_of(row["received_us"]), event=event)
 
 
 def _given(
@@ -252,16 +252,7 @@ def _given(
 
 
 def _filters(text: str) -> tuple[Filter, ...]:
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        raise BadInput(
-            'filter: expected JSON such as {"field": "attributes.country", "operator": "eq", "value": "DE"}, '
-            f"got {shown(text)}",
-            code="INVALID_JSON",
-            path="filter",
-            value=text,
-        ) from None
+    value = decoded(text, "filter")
     return read(tuple[Filter, ...], value if isinstance(value, list) else [value], "filter")
 
 
@@ -278,39 +269,14 @@ def _instants(span: dict[str, Any], now_us: int) -> tuple[int | None, int | None
 
 
 def _limit(given: dict[str, str]) -> int:
-    text = given.get("limit", str(LIMIT_DEFAULT))
-    if text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= LIMIT_MAX:
-        return int(text)
-    raise BadInput(
-        f"limit: expected 1 to {LIMIT_MAX}, got {shown(text)}",
-        code="INVALID_LIMIT",
-        path="limit",
-        value=text,
-        limit=LIMIT_MAX,
-    )
+    return checked_limit(given.get("limit", str(LIMIT_DEFAULT)))
 
 
-def _encoded(position: Any) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(position)).rstrip(b"=").decode()
-
-
-def _cursor(text: str | None, kind: Any) -> Any:
-    if text is None:
-        return None
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return msgspec.msgpack.decode(raw, type=kind)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
-        raise BadInput(
-            "cursor: not one of ours; take nextCursor as it came, or leave it out to begin",
-            code="INVALID_CURSOR",
-            path="cursor",
-            value=text,
-        ) from None
-
-
-def _uuid(text: str) -> str:
+def uuid_text(text: str) -> str:
+    """Canonical form. Raises BadInput (code INVALID_ID)."""
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise BadInput(f"id: expected a UUID, got {shown(text)}", code="INVALID_ID", path="id", value=text) from None
+        raise BadInput(
+            f"id: expected a UUID, got {shown(text)}", code="INVALID_ID", path="id", value=text[:60]
+        ) from None

@@ -2,24 +2,20 @@
 
 from typing import Any
 
-import msgspec
 from msgspec import UNSET
 
 from headwater.domain.errors import BadInput
 from headwater.domain.filters import Filter, predicates_of
 from headwater.domain.metrics import MetricDefinition, dimensions_of, read_definition
 from headwater.domain.queries import GROUPS_MAX, METRICS_MAX, ORDER_MAX, Query
-from headwater.domain.reading import did_you_mean, read, shown
+from headwater.domain.reading import decoded, did_you_mean, read
 from headwater.domain.timerange import zone_of
+from headwater.domain.values import shown
 
 
 def decode_query(body: bytes) -> Query:
-    """Raises BadInput with code INVALID_JSON, and as `parse_query`."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"$: the body is no JSON: {error}", code="INVALID_JSON", path="$") from None
-    return parse_query(value)
+    """Raises BadInput with code MALFORMED_JSON, and as `parse_query`."""
+    return parse_query(decoded(body))
 
 
 def parse_query(value: Any) -> Query:
@@ -62,7 +58,7 @@ def inline_definition(metric: Any, index: int) -> MetricDefinition:
     if not isinstance(metric, dict):
         raise BadInput(
             f"{at}: expected a metric's name or a definition, got {shown(metric)}",
-            code="INVALID_TYPE",
+            code="TYPE_MISMATCH",
             path=at,
             value=metric,
         )

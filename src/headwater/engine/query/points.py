@@ -11,7 +11,8 @@ from headwater.domain.errors import BadInput
 from headwater.domain.filters import Filter
 from headwater.domain.metrics import BUILT_IN, Metric, MetricMetadata, MetricType, Versioned, definition_named
 from headwater.domain.queries import GROUPS_MAX, Facts, Query
-from headwater.domain.reading import did_you_mean, shown
+from headwater.domain.reading import decoded, did_you_mean, read
+from headwater.domain.values import shown
 from headwater.engine.query.parse import parse_query
 from headwater.engine.query.plan import Output
 from headwater.engine.query.run import POINTS_MAX, ask
@@ -63,18 +64,10 @@ def range_field(name: str) -> str | None:
 
 
 def add_range(span: dict[str, Any], field: str, value: str) -> None:
-    """Raises BadInput with code INVALID_JSON or DUPLICATE_PARAMETER."""
+    """Raises BadInput with code MALFORMED_JSON, TYPE_MISMATCH or DUPLICATE_PARAMETER."""
     given: dict[str, Any] = {field: value}
     if field == "*":
-        try:
-            given = msgspec.json.decode(value, type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError):
-            raise BadInput(
-                f'timeRange: expected a JSON object such as {{"last": "7d"}}, got {shown(value)}',
-                code="INVALID_JSON",
-                path="timeRange",
-                value=value,
-            ) from None
+        given = read(dict[str, Any], decoded(value, "timeRange"), "timeRange")
     for each, said in given.items():
         if each in span and span[each] != said:
             raise BadInput(
@@ -87,7 +80,7 @@ def add_range(span: dict[str, Any], field: str, value: str) -> None:
 
 
 def unknown_parameter(name: str, known: Sequence[str]) -> BadInput:
-    hint = did_you_mean(name, known)
+    hint = did_you_mean(name, known) if known else "this address takes none"
     return BadInput(
         f"unknown parameter {shown(name)}; {hint}", code="UNKNOWN_PARAMETER", path=name, value=name, hint=hint
     )

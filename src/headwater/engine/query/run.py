@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from headwater.domain.errors import BadInput
+from headwater.domain.events import text_of
 from headwater.domain.metrics import Versioned
 from headwater.domain.plans import Table
 from headwater.domain.queries import Answer, Facts, Query
-from headwater.domain.timerange import label
 from headwater.engine.query.optimise import optimise
 from headwater.engine.query.parse import path_of_pattern
 from headwater.engine.query.plan import Question, plan_query
@@ -82,8 +82,8 @@ def ask(
 
 def _facts(question: Question, shaped: Shaped, table: Table, watermark_us: int | None, elapsed_seconds: float) -> Facts:
     instants: dict[str, Any] = {
-        "as_of": label(table.stored_us, None) if table.stored_us else None,
-        "watermark": None if watermark_us is None else label(watermark_us, None),
+        "as_of": text_of(table.stored_us) if table.stored_us else None,
+        "watermark": None if watermark_us is None else text_of(watermark_us),
     }
     return Facts(
         **instants,

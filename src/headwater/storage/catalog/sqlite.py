@@ -383,7 +383,7 @@ def _check_name(name: str) -> None:
     if len(name) > NAME_CHARACTERS_MAX or "\0" in name or not name.isprintable():
         raise BadInput(
             f"name {name[:60]!r}: expected at most {NAME_CHARACTERS_MAX} printable characters, got {len(name)}",
-            code="BAD_NAME",
+            code="INVALID_NAME",
             limit=NAME_CHARACTERS_MAX,
         )
 

@@ -20,6 +20,7 @@ COLUMNS: dict[str, str] = {
     "key_id": "string",
     "id_base": "binary: 16 bytes",
     "recognisable": "bool",
+    "public": "bool: sent with an ingest key",
     "batch_index": "int32: index of the event in its batch",
     "source_default": "string: Batch.source",
     "source_label": "string: ledger label under which it was received",

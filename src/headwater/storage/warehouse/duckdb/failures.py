@@ -74,6 +74,14 @@ def translate(error: duckdb.Error, path: Path, *, opening: bool = False) -> Head
     return Unavailable(f"warehouse: {path}: {brief}", code="WAREHOUSE_UNAVAILABLE", path=str(path))
 
 
+def no_access(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"warehouse: {path} can't be read or written: {error.strerror}; free space or mend the permissions",
+        code="WAREHOUSE_IO",
+        path=str(path),
+    )
+
+
 def damaged(path: Path, reason: str) -> Damaged:
     return Damaged(
         f"warehouse: {path} is damaged: {reason}; {REBUILD}", code="WAREHOUSE_DAMAGED", path=str(path), hint=REBUILD

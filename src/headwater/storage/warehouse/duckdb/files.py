@@ -20,9 +20,8 @@ class Files(NamedTuple):
     def temp(self) -> Path:
         return self._beside("temp")
 
-    def prepare(self) -> None:
-        """The folder, private; and an empty one for what queries spill."""
-        self.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def empty_temp(self) -> None:
+        """Take away what queries of a killed process had spilled. Only for who holds the database."""
         shutil.rmtree(self.temp, ignore_errors=True)
         self.temp.mkdir(mode=0o700)
 

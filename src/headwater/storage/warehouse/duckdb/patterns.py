@@ -10,7 +10,7 @@ import msgspec
 from headwater.domain.errors import BadInput
 from headwater.domain.filters import Compare
 from headwater.domain.plans import Plan
-from headwater.domain.reading import shown
+from headwater.domain.values import shown
 
 _lock = threading.Lock()
 

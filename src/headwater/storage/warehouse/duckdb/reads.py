@@ -1,11 +1,13 @@
 """Single-purpose reads, each in one snapshot with the position."""
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import duckdb
 
+from headwater.domain.errors import BadInput
 from headwater.storage.log.base import Position
 from headwater.storage.warehouse.base import LedgerPage, LedgerRow, Receipt
 from headwater.storage.warehouse.duckdb.load import rollback
@@ -76,6 +78,11 @@ def ledger(cursor: duckdb.DuckDBPyConnection, minute_from: int, minute_to: int, 
 
 
 def receipts(cursor: duckdb.DuckDBPyConnection, event_id: str, source: str | None) -> Sequence[Receipt]:
+    """No index helps here: the column of ids is read, 16 bytes a row. Raises BadInput where `event_id` is no UUID."""
+    try:
+        uuid.UUID(event_id)
+    except ValueError as error:
+        raise BadInput(f"event id: expected a UUID, got {event_id[:100]!r}", value=event_id[:100]) from error
     found: dict[str, dict[str, list[tuple[Any, ...]]]] = {}
     with snapshot(cursor):
         for state, statement in (("stored", STORED), ("duplicate", DUPLICATES), ("quarantined", QUARANTINED)):

@@ -15,7 +15,7 @@ from headwater.storage.log.base import Position
 from headwater.storage.urls import path_of
 from headwater.storage.warehouse.base import Block, Cancel, LedgerPage, Loaded, Receipt
 from headwater.storage.warehouse.duckdb import load, migrate, reads, seal
-from headwater.storage.warehouse.duckdb.failures import damaged, translate, translated
+from headwater.storage.warehouse.duckdb.failures import damaged, no_access, translate, translated
 from headwater.storage.warehouse.duckdb.files import Files
 from headwater.storage.warehouse.duckdb.load import Written
 from headwater.storage.warehouse.duckdb.mark import Mark
@@ -72,8 +72,11 @@ class DuckWarehouse:
         self._writing = threading.RLock()
         self._con: duckdb.DuckDBPyConnection | None = None
         self._upkeep = seal.Upkeep()
-        self.files.prepare()
-        self._mark = Mark(self.files.mark)
+        try:
+            self.files.database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._mark = Mark(self.files.mark)
+        except OSError as error:
+            raise no_access(self.files.database, error) from error
         try:
             self._connect()
         except BaseException:
@@ -92,6 +95,7 @@ class DuckWarehouse:
                     con.execute("checkpoint").fetchall()
                 for statement in ("set enable_external_access = false", "set lock_configuration = true"):
                     con.execute(statement)
+                self.files.empty_temp()
             except BaseException:
                 con.close()
                 raise
@@ -179,9 +183,10 @@ class DuckWarehouse:
     # Writing
 
     def position(self) -> Position | None:
-        with self._writing:
-            self._refresh()
-            return self._position
+        if self._stale:
+            with self._writing:
+                self._refresh()
+        return self._position
 
     def load(self, block: Block) -> Loaded:
         """A block that lies wholly behind the position does nothing and returns zeros: so one whose outcome was not
@@ -206,8 +211,8 @@ class DuckWarehouse:
                 failure = translate(error, self.files.database)
                 self._stale = not isinstance(failure, BadInput)
                 raise failure from error
-            self._mark.write(block.position)
             self._position, self._committed_us = block.position, committed_us
+            self._mark.write(block.position)
             self._count(written)
         counts = (written.stored, written.duplicate, written.quarantined, written.suppressed)
         return Loaded(*counts, sum(block.lost.values()), committed_us, written.seconds)
@@ -312,9 +317,10 @@ class DuckWarehouse:
                 cancel.bind(stopping.cancel)
             try:
                 with reads.snapshot(cursor) as at:
-                    rows = cursor.execute(statement.sql, statement.params).fetchall()
-                    # A deep VARIANT as a Python object overflows the C stack of the process.
-                    assert not any(str(column[1]) == "VARIANT" for column in cursor.description or ())
+                    cursor.execute(statement.sql, statement.params)
+                    # A VARIANT 5,000 levels deep as a Python object overflowed the C stack and killed the process.
+                    assert not any(str(column[1]) == "VARIANT" for column in cursor.description or ()), statement.sql
+                    rows = cursor.fetchall()
                     ((rows_read,),) = cursor.execute(counted.sql, counted.params).fetchall()
             finally:
                 if cancel is not None:
