@@ -134,6 +134,19 @@ def test_repeats_of_rows_that_stay_hot_are_known(opening: Open) -> None:
     assert warehouse.load(block([wide | {"seq": 3}], 3, 2)).duplicate == 1
 
 
+def test_a_key_that_stands_twice_has_one_value_before_and_after_a_seal(opening: Open) -> None:
+    warehouse = opening(seal_rows=10, seal_rows_min=5)
+    rows = rows_with(10, attributes='{"a":1}')
+    rows[3]["attributes"] = '{"a":1,"b":{"c":7},"a":2}'
+    warehouse.load(block(rows, 10))
+    hot = asked(warehouse, "select (attributes->>'a')::int, attributes->'b'->>'c' from hot order by seq")
+    settle(warehouse)
+    assert asked(warehouse, "select count(*) from hot") == [(0,)]
+    sealed = asked(warehouse, "select attributes.a::int, attributes.b.c::varchar from events order by seq")
+    assert hot == sealed
+    assert hot[3] == (2, "7")
+
+
 def test_a_seal_folds_the_ledger_and_changes_no_sum(opening: Open) -> None:
     warehouse = opening(seal_rows=30, seal_rows_min=30)
     for n in range(1, 31):

@@ -224,8 +224,9 @@ def test_a_pattern_outside_of_re2_is_refused(pattern: str) -> None:
 def test_sqlglot_is_not_imported_before_the_first_question() -> None:
     code = (
         "import sys, headwater.storage.warehouse.duckdb.sql as sql\n"
+        "from headwater.domain.plans import EventsPage\n"
         "assert 'sqlglot' not in sys.modules\n"
-        "sql.warm_up()\n"
+        "sql.compile_plan(EventsPage(limit=1))\n"
         "assert 'sqlglot' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

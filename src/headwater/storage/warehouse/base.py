@@ -83,7 +83,7 @@ class Loaded(msgspec.Struct, frozen=True):
     lost: int
     committed_us: int
     seconds: Mapping[str, float]
-    """Time by phase: stage, duplicates, insert, commit."""
+    """Time by phase: look, duplicates, insert, commit."""
 
 
 class LedgerRow(msgspec.Struct, frozen=True):

@@ -1,7 +1,6 @@
 """Plan → SQL of DuckDB, pure: trees of sqlglot, compiled once for each shape, every value a parameter.
 
-sqlglot is imported at the first question (0.2 s), not at start; `warm_up` in a thread takes that wait from the first
-caller.
+sqlglot is imported at the first question (0.2 s), not at start.
 """
 
 import datetime as dt
@@ -52,11 +51,6 @@ def rows_in_range(plan: plans.Plan) -> Statement:
         dt.datetime.max if end is None else timestamp_of(end),  # noqa: DTZ901
     ]
     return Statement(_rows_sql(quarantine), params, ("rows",))
-
-
-def warm_up() -> None:
-    """Import and try what the first question needs."""
-    compile_plan(plans.EventsPage(limit=1))
 
 
 @lru_cache(maxsize=SHAPES_MAX)
