@@ -34,7 +34,7 @@ def app(name: str) -> Iterator[str]:
 def served(name: str, **environment: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", name, "--port", str(port), "--no-access-log", "--log-level", "warning"]
-    stack = ["--loop", "uvloop", "--http", "httptools", "--backlog", "4096", "--no-server-header"]
+    stack = ["--loop", "uvloop", "--http", "httptools", "--backlog", "4096", "--no-server-header", "--no-proxy-headers"]
     process = subprocess.Popen([*command, *stack], env={**os.environ, **environment})
     try:
         wait_for(port, process)

@@ -10,7 +10,7 @@ from headwater.domain.schemas import Rules
 
 ANSWER = b'{"accepted":%d,"duplicate":0,"quarantined":0,"batchId":"01a20d82-3a83-71f9-adcb-1dff8cfef7bb","results":[]}'
 SENDER = Sender("bench", "bench", frozenset(), public=False)
-BOUNDS, RULES = Bounds(), Rules()
+BOUNDS, RULES = Bounds(), Rules(())
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:

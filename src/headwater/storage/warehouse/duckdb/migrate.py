@@ -1,6 +1,5 @@
 """Numbered migrations: `ddl/0001_*.sql` and so on, each run once, in a transaction, after a copy of the file."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 import duckdb
 
 from headwater.domain.errors import Damaged
+from headwater.storage.durable import put_in_place
 from headwater.storage.warehouse.duckdb.failures import newer
 
 FOLDER = Path(__file__).parent / "ddl"
@@ -68,12 +68,5 @@ def copy_of(path: Path, before: int) -> Path:
     part.touch(0o600)
     with path.open("rb") as source, part.open("wb") as sink:
         shutil.copyfileobj(source, sink, 1 << 20)
-        sink.flush()
-        os.fsync(sink.fileno())
-    part.replace(target)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    put_in_place(part, target)
     return target

@@ -17,7 +17,8 @@ BRACKETS_MAX = 120
 """Objects and lists in one event's attributes, so also their depth: json_structure fails beyond 128 levels."""
 SHAPES_MAX = 5_000
 
-# json_structure tells all paths at 4 µs a row, json_keys the top ones at 0.7 µs: enough where nothing is nested.
+# json_structure tells all paths at 4 µs a row, json_keys the top ones at 0.7 µs: enough where nothing is nested. Two
+# replaces count brackets in 0.1 µs; one translate takes 1.7.
 SHAPES = f"""
 create or replace temp table shapes as
 select seq, hash(shape) as shape_hash, shape
@@ -28,7 +29,7 @@ from (
         else json_keys(attributes)::json::varchar
     end as shape
     from (
-        select seq, attributes, strlen(attributes) - strlen(translate(attributes, '{{[', '')) as brackets
+        select seq, attributes, strlen(attributes) - strlen(replace(replace(attributes, '{{', ''), '[', '')) as brackets
         from hot where seq > $begin and seq <= $end
     )
 )
