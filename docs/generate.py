@@ -27,19 +27,17 @@ def settings_page() -> str:
 
 
 def codes_page() -> str:
-    from headwater.domain.problems import EVENT_CODES, REQUEST_CODES
+    from headwater.domain.problems import EVENT_CODES, OPERATOR_CODES, REQUEST_CODES
 
-    lines = ["# Codes", "Stable: programs may rely on them.", "", "## Of events", ""]
-    lines += ["An event with one of these is kept in quarantine (or, as a warning, stored and told).", ""]
-    lines += ["| code | |", "|---|---|", *(f"| `{code}` | {text} |" for code, text in EVENT_CODES.items())]
-    lines += [
-        "",
-        "## Of requests",
-        "",
-        "`code` of a problem document (RFC 9457). Nothing of the request was stored.",
-        "",
-    ]
-    lines += ["| code | |", "|---|---|", *(f"| `{code}` | {text} |" for code, text in REQUEST_CODES.items())]
+    tables = (
+        ("events", "An event with one of these is kept in quarantine, or stored with a warning.", EVENT_CODES),
+        ("requests", "`code` of a problem document (RFC 9457). Nothing of the request was stored.", REQUEST_CODES),
+        ("running it", "At start, in commands, in the journal, and as reasons of `/health/ready`.", OPERATOR_CODES),
+    )
+    lines = ["# Codes", "Stable: programs may rely on them."]
+    for what, says, codes in tables:
+        lines += ["", f"## Of {what}", "", says, "", "| code | |", "|---|---|"]
+        lines += [f"| `{code}` | {text} |" for code, text in codes.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,6 @@
 """The house rules, as far as a test can hold them."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -86,3 +87,25 @@ def test_the_readme_is_short_and_architecture_fits_its_bound():
 def test_no_code_is_left_to_do():
     for path in (ROOT / "src").rglob("*.py"):
         assert not re.search(r"\b(TODO|FIXME|XXX)\b", path.read_text()), path
+
+
+WORDS_NOT_CODES = re.compile(r"HEADWATER_.*|BOOL_(TRUE|FALSE)|(USER_ACTION|SYSTEM_METRIC|BUSINESS_EVENT|CUSTOM_EVENT)")
+"""Texts in capitals that are no codes: variables of the environment, words of SQL, types of events."""
+
+
+def test_every_code_that_can_be_met_is_in_the_reference_and_every_code_there_can_be_met():
+    from headwater.domain.problems import EVENT_CODES, OPERATOR_CODES, REQUEST_CODES
+
+    written, met = set(), set()
+    for path in (ROOT / "src").rglob("*.py"):
+        if path.name == "problems.py":
+            continue
+        tree = ast.parse(path.read_text())
+        texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+        written |= texts
+        met |= {text for text in texts if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", text)}
+        met |= set(re.findall(r"\bcode ?= ?\"([A-Z0-9_]+)\"", path.read_text()))
+    met = {code for code in met if not WORDS_NOT_CODES.fullmatch(code)}
+    documented = EVENT_CODES.keys() | REQUEST_CODES.keys() | OPERATOR_CODES.keys()
+    assert met - documented == set(), "add a sentence to a table of domain/problems.py"
+    assert documented - written == set(), "no longer used"

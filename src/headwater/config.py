@@ -115,10 +115,7 @@ class Catalog(msgspec.Struct, frozen=True):
 
 class Engine(msgspec.Struct, frozen=True):
     seconds_max: Annotated[float, Meta(gt=0, description="Time of one question.")] = 30
-    rows_max: Annotated[int, Meta(ge=1, description="Rows of one answer.")] = 100_000
-    points_max: Annotated[int, Meta(ge=1, description="Time buckets of one answer.")] = 10_000
-    lateness_minutes: Annotated[int, Meta(ge=0, description="A bucket is final this long after its end.")] = 5
-    session_gap_minutes: Annotated[int, Meta(ge=1, description="Silence that ends a session.")] = 30
+    points_max: Annotated[int, Meta(ge=1, description="Points of one answer: buckets times groups.")] = 100_000
 
 
 class Observe(msgspec.Struct, frozen=True):

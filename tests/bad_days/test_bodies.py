@@ -74,7 +74,7 @@ def test_a_bad_event_is_told_and_its_neighbours_are_stored(shared, form):
         texts = [json.dumps(before).encode(), bad, json.dumps(after).encode()]
         status, _, answer = shared.send(shaped(form, texts))
         if case == "truncated" and form != "ndjson":
-            # Its open brackets swallow what follows, the array's end too: nothing of it is stored, and the sender knows.
+            # Its open brackets swallow what follows, the array's end too: nothing is stored, and the sender knows.
             assert (status, answer["code"]) == (400, "MALFORMED_JSON"), answer
             assert receipt(shared, before)["state"] == "unknown"
             continue

@@ -2,9 +2,11 @@
 
 import contextlib
 import http.client
+import resource
 import select
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from tests.bad_days.raw import answer_on, connected, event, exchange, head_of
@@ -13,10 +15,18 @@ from tests.served import Served
 MIB = 1 << 20
 
 
+@pytest.fixture(scope="module", autouse=True)
+def files():
+    """As many open files as the crowds below need, on this side too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 4096:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """A server with little patience, so that it can be seen."""
-    env = {"HEADWATER_SERVER__BODY_SECONDS_MAX": "1", "HEADWATER_SERVER__CONNECTIONS_MAX": "1500"}
+    env = {"HEADWATER_SERVER__BODY_SECONDS_MAX": "1"}
     with Served(tmp_path_factory.mktemp("shared") / "data", env=env) as running:
         yield running
         totals = running.settled()
@@ -30,15 +40,19 @@ def shared(tmp_path_factory):
 
 
 def open_files(served):
-    from pathlib import Path
-
     return len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))
 
 
 def answers_quickly(served):
     began = time.monotonic()
     assert served.send([event()])[0] == 201
-    return time.monotonic() - began < 2
+    return time.monotonic() - began < 5
+
+
+def is_readable(connection):
+    looking = select.poll()
+    looking.register(connection, select.POLLIN)
+    return bool(looking.poll(0))
 
 
 def is_closed(connection, seconds):
@@ -117,29 +131,34 @@ def test_1000_idle_connections_leave_room_for_others(shared):
     with contextlib.ExitStack() as opened:
         for _ in range(1000):
             opened.enter_context(connected(shared))
+        shared.wait_for(lambda: open_files(shared) >= 1000)
         for _ in range(10):
             assert answers_quickly(shared)
     shared.wait_for(lambda: open_files(shared) < 500)
 
 
-def test_connections_beyond_their_limit_are_refused_and_others_go_on(shared):
-    with http.client.HTTPConnection("127.0.0.1", shared.port, timeout=20) as kept, contextlib.ExitStack() as opened:
-        kept.request("GET", "/health/live")
-        assert kept.getresponse().read()
-        crowd = [opened.enter_context(connected(shared)) for _ in range(1700)]
-        shared.wait_for(lambda: open_files(shared) < 1600)
-        refused = 0
-        for connection in crowd:
-            readable, _, _ = select.select([connection], [], [], 0)
-            refused += bool(readable)
-        assert refused >= 200
-        kept.request("GET", "/health/live")
-        assert kept.getresponse().status == 200
-    shared.wait_for(lambda: open_files(shared) < 500)
-    assert answers_quickly(shared)
+def test_connections_beyond_their_limit_are_refused_and_others_go_on(tmp_path):
+    with Served(tmp_path / "data", env={"HEADWATER_SERVER__CONNECTIONS_MAX": "200"}) as served:
+        kept = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+        with contextlib.closing(kept), contextlib.ExitStack() as opened:
+            kept.request("GET", "/health/live")
+            assert kept.getresponse().read()
+            crowd = [opened.enter_context(connected(served)) for _ in range(300)]
+
+            def refused():
+                found = [each for each in crowd if is_readable(each)]
+                return found if len(found) >= 100 else None
+
+            status, headers, problem = answer_on(served.wait_for(refused)[-1])
+            assert (status, problem["code"], headers["retry-after"]) == (503, "TOO_MANY_CONNECTIONS", "1")
+            kept.request("GET", "/health/live")
+            assert kept.getresponse().status == 200
+        served.wait_for(lambda: served.send([event()])[0] == 201)
 
 
-@pytest.mark.parametrize("head", [b"", b"P", b"POST /api/v1/events HTTP/1.1\r\nHost: loc"], ids=["nothing", "p", "part"])
+@pytest.mark.parametrize(
+    "head", [b"", b"P", b"POST /api/v1/events HTTP/1.1\r\nHost: loc"], ids=["nothing", "p", "part"]
+)
 def test_a_head_that_never_ends_is_given_up(shared, head):
     with connected(shared) as loris:
         loris.sendall(head)
@@ -154,15 +173,15 @@ def test_a_head_that_never_ends_is_given_up(shared, head):
 
 
 def test_huge_heads_are_refused(shared):
-    big = "X-Big: " + "a" * 100_000
-    status, _, _ = exchange(shared, head_of(shared, 2, lines=(big,)) + b"[]")
-    assert status in (0, 400, 431)
+    one = ("X-Big: " + "a" * 100_000,)
     many = tuple(f"X-{n}: {n}" for n in range(20_000))
-    status, _, _ = exchange(shared, head_of(shared, 2, lines=many) + b"[]")
-    assert status in (0, 400, 431)
+    for lines in (one, many):
+        status, _, problem = exchange(shared, head_of(shared, 2, lines=lines) + b"[]")
+        assert status in (0, 400, 431), status
+        assert status != 431 or problem["code"] == "HEAD_TOO_LARGE"
     target = b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    assert exchange(shared, target)[0] in (0, 400, 404, 414, 431)
-    assert answers_quickly(shared)
+    assert exchange(shared, target)[0] in (0, 400, 431)
+    assert exchange(shared, head_of(shared, 2, lines=("X-Big: " + "a" * 50_000,)) + b"[]")[0] == 201
 
 
 def test_a_head_without_end_takes_no_memory(shared):
@@ -171,7 +190,7 @@ def test_a_head_without_end_takes_no_memory(shared):
         endless.settimeout(10)
         endless.sendall(b"POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\nX-Big: ")
         with contextlib.suppress(OSError):
-            for _ in range(100):
+            for _ in range(50):
                 endless.sendall(b"a" * MIB)
     assert shared.resident_bytes() - before < 30 * MIB
     assert answers_quickly(shared)
@@ -185,9 +204,9 @@ def test_the_same_header_twice_is_no_way_around(shared):
     assert exchange(shared, both)[0] in (0, 400)
     twice = ("Content-Encoding: identity", "Content-Encoding: gzip")
     assert exchange(shared, head_of(shared, 2, lines=twice) + b"[]")[0] == 415
-    assert exchange(shared, head_of(shared, 2, lines=("X-Headwater-Project: default", "X-Headwater-Project: b")) + b"[]")[
-        0
-    ] in (403, 404)
+    assert exchange(
+        shared, head_of(shared, 2, lines=("X-Headwater-Project: default", "X-Headwater-Project: b")) + b"[]"
+    )[0] in (403, 404)
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "0x10", "99999999999999999999", "2, 2", "+2"])
@@ -230,3 +249,17 @@ def test_expect_continue_is_answered(shared):
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
         connection.sendall(b"[]")
         assert answer_on(connection)[0] == 201
+
+
+@pytest.mark.parametrize("key", ["sk", "hw_sk_wrong"])
+def test_a_question_whose_body_never_ends_is_given_up(shared, key):
+    bearer = shared.keys.get(key, key)
+    head = f"POST /api/v1/query HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {bearer}\r\nContent-Length: 1000\r\n\r\n"
+    with connected(shared) as stalled:
+        stalled.sendall(head.encode() + b"{")
+        deadline = time.monotonic() + 15
+        while not is_closed(stalled, 0.3):
+            assert time.monotonic() < deadline
+            with contextlib.suppress(OSError):
+                stalled.sendall(b" ")
+    assert answers_quickly(shared)

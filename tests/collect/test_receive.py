@@ -146,7 +146,11 @@ def test_a_refused_body_stores_nothing_and_says_why(collector: Any) -> None:
 )
 def test_unknown_parameters_are_refused_by_name(collector: Any, query: str, path: str | None) -> None:
     answer = collector().post(TWO, query=query)
-    assert (answer.status, answer.json["code"], answer.json.get("path")) == (400, "BAD_PARAMETER", path)
+    assert (answer.status, answer.json["code"], answer.json.get("path")) == (
+        400,
+        "UNKNOWN_PARAMETER" if path == "akc" else "BAD_PARAMETER",
+        path,
+    )
 
 
 def test_no_events_are_accepted_and_write_nothing(collector: Any) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from headwater.domain import errors
-from headwater.domain.problems import EVENT_CODES, REQUEST_CODES, problem_of, status_of
+from headwater.domain.problems import EVENT_CODES, OPERATOR_CODES, REQUEST_CODES, problem_of, status_of
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,7 @@ def test_an_error_of_ours_tells_nothing_but_the_request_id() -> None:
 
 
 def test_codes_are_sentences_in_lower_case() -> None:
-    for code, sentence in (EVENT_CODES | REQUEST_CODES).items():
-        assert code == code.upper()
-        assert not sentence.endswith(".")
+    for table in (EVENT_CODES, REQUEST_CODES, OPERATOR_CODES):
+        for code, sentence in table.items():
+            assert code == code.upper()
+            assert not sentence.endswith(".")

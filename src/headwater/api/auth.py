@@ -17,14 +17,16 @@ def public() -> dict[str, Any]:
     return {"public": True}
 
 
-def needs(scope: str) -> dict[str, Any]:
-    return {"needs": scope}
+def needs(scope: str, *, body: Any = None, example: Any = None, creates: bool = False) -> dict[str, Any]:
+    """A route that asks for `scope`. The rest is for the OpenAPI document: the type of its body, an example of one,
+    and whether it makes a catalog object (and so heeds Idempotency-Key)."""
+    return {"needs": scope, "body": body, "example": example, "creates": creates}
 
 
 def authorise(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard on every route. Raises Unauthenticated or Refused."""
-    if handler.opt.get("public"):
-        return
+    if handler.opt.get("public") or connection.scope.get("method") == "OPTIONS":
+        return  # OPTIONS only tells the methods; no other origin is ever let in by it
     site: Site = connection.app.state.site
     scope = handler.opt["needs"]
     if scope == "ops" and connection.scope["path"] == "/metrics" and site.metrics_allowed(client_of(connection)):

@@ -94,15 +94,16 @@ def request_id_of(scope: Scope) -> str:
 
 def foreign(headers: list[tuple[bytes, bytes]]) -> Refused | None:
     """Under --open any page in a browser could post here: only loopback hosts and our own origin are let in."""
-    found = dict(headers)
-    host = found.get(b"host", b"")
+    hosts = [value for name, value in headers if name == b"host"]
+    host = b", ".join(hosts)  # several of them are none
     if not LOOPBACK_HOST.fullmatch(host):
         return Refused(
             f"host {host.decode(errors='replace')!r} is not a loopback address; --open serves nothing else",
             code="HOST_NOT_LOOPBACK",
         )
-    origin = found.get(b"origin")
-    if origin is not None and origin.partition(b"://")[2] != host:
+    origins = [value for name, value in headers if name == b"origin"]
+    origin = next((each for each in origins if each.partition(b"://")[2] != host), None)
+    if origin is not None:
         return Refused(
             f"origin {origin.decode(errors='replace')!r} is another page's; --open answers its own only",
             code="CROSS_ORIGIN",

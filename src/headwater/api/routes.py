@@ -5,7 +5,7 @@ from typing import Any
 from litestar import Litestar
 
 from headwater.api.auth import authorise
-from headwater.api.errors import answer_problem
+from headwater.api.errors import BODY_BYTES_MAX, answer_problem
 from headwater.api.openapi import openapi_json
 from headwater.api.rest import admin, definitions, events, health, lake, ledger, query
 from headwater.api.rest.asking import known_parameters_only
@@ -35,7 +35,7 @@ def build_app(site: Site, routes: tuple[Any, ...] = ROUTES) -> Litestar:
         exception_handlers={Exception: answer_problem},
         openapi_config=None,
         logging_config=None,
-        request_max_body_size=1 << 20,
+        request_max_body_size=BODY_BYTES_MAX,
     )
     app.state.site = site
     return app

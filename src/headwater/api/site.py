@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from headwater.domain.errors import BadInput, NotFound, Overloaded
+from headwater.domain.errors import Conflict, NotFound, Overloaded
 from headwater.observe.health import Health
 from headwater.security.keys import Authenticator
 from headwater.storage.catalog.base import Catalog
@@ -73,7 +73,7 @@ class Running:
 
     def add(self, project: str, query_id: str, stop: Callable[[], None]) -> None:
         if (project, query_id) in self._stops:
-            raise BadInput(f"a question with id {query_id!r} is running already", code="ALREADY_EXISTS", value=query_id)
+            raise Conflict(f"a question with id {query_id!r} is running already", code="ALREADY_EXISTS", value=query_id)
         self._stops[project, query_id] = stop
 
     def done(self, project: str, query_id: str) -> None:
@@ -103,8 +103,15 @@ class Site:
     """For new projects."""
     lane: Lane
     running: Running = field(default_factory=Running)
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def project(self, name: str) -> Project:
         project = await self.open_project(name)
         project.used_at = time.monotonic()
         return project
+
+    async def write(self, work: Callable[[], T]) -> T:
+        """Run a change of the catalog in a thread, since it waits for the disk; one at a time, so that a repeat with
+        the same Idempotency-Key finds what the first one made."""
+        async with self._writing:
+            return await asyncio.to_thread(work)

@@ -10,8 +10,9 @@ from typing import Any
 
 from headwater import config
 from headwater.boot.collector import Collector
+from headwater.boot.logbook import LogBook
 from headwater.collect.intake import Intake
-from headwater.domain.errors import Unavailable
+from headwater.domain.errors import Damaged, Unavailable
 from headwater.observe.health import Health
 from headwater.observe.journal import get_journal
 from headwater.process.archive import Archive, Seal
@@ -25,8 +26,8 @@ from headwater.process.workers import Workers
 from headwater.storage.catalog.base import Catalog
 from headwater.storage.lake import open_lake
 from headwater.storage.lake.base import Lake
-from headwater.storage.log import open_log_reader, open_log_writer
-from headwater.storage.log.base import LogReader, LogWriter
+from headwater.storage.log import open_log_reader, open_log_writer, set_log_aside
+from headwater.storage.log.base import LogReader, LogWriter, Position
 from headwater.storage.warehouse import open_warehouse
 from headwater.storage.warehouse.base import Warehouse
 
@@ -69,6 +70,7 @@ class OpenProject:
         self.settings = settings
         self.places = Places(settings, data, name)
         self.catalog = catalog
+        self.logbook = LogBook(catalog, name)
         self.health = health
         self.writer: LogWriter | None = None
         self.intake: Intake | None = None
@@ -81,15 +83,22 @@ class OpenProject:
         with ExitStack() as undo:
             if "process" in roles:
                 self.open_stores(undo)
+                self.give_up_log()
             if "collect" in roles:
                 self.open_writer(undo, collector)
             self.reader = self.open_reader()
             undo.callback(self.reader.close)
             if self.writer is not None:
+                self.health.register(self.part("log"), vital=True)
+                undo.callback(self.health.remove, self.part("log"))
+                self.health.ok(self.part("log"))
                 self.intake = collector.make_intake(name, self.writer, self.reader)
             if "process" in roles:
                 self.check_positions()
                 self.start_consumers(undo)
+            else:
+                self.logbook.check(self.reader.log_id)
+            self.logbook.remember(self.reader.log_id)
             if self.writer is not None:
                 self.start("trim", keep_trimmed(self.writer, catalog, name, on_dropped=self.on_dropped))
             undo.callback(self.stop_threads)
@@ -112,14 +121,11 @@ class OpenProject:
 
     def open_writer(self, undo: ExitStack, collector: Collector) -> None:
         room = self.settings.log
-        first = 1
-        if hasattr(self, "warehouse"):
-            first = first_of_new_log(self.warehouse.position(), self.lake.position())
         open_writer = partial(
             open_log_writer,
             self.places.log,
             collector.acks.on_durable,
-            first_seq_min=first,
+            **self.new_log(),
             consumers=CONSUMERS,
             segment_bytes=room.segment_bytes,
             bytes_max=room.bytes_max,
@@ -135,6 +141,50 @@ class OpenProject:
             self.writer = open_writer()
         undo.callback(self.writer.close)
 
+    def new_log(self) -> dict[str, Any]:
+        """May a log be made here, and what is its first number?"""
+        positions = self.positions()
+        never = self.logbook.known() is None and not any(positions)
+        # Where a new one goes on is known by the stores alone: a collector on its own makes none.
+        wanted = self.settings.server.new_log and hasattr(self, "warehouse")
+        return {"make": never or wanted, "first_seq_min": first_of_new_log(*positions)}
+
+    def positions(self) -> tuple[Position | None, Position | None]:
+        """Of warehouse and lake, where this process has them."""
+        if not hasattr(self, "warehouse"):
+            return None, None
+        return self.warehouse.position(), self.lake.position()
+
+    def give_up_log(self) -> None:
+        """On a person's word, a log that does not belong to the stores makes room for a new one."""
+        if not self.settings.server.new_log:
+            return
+        try:
+            writer = open_log_writer(self.places.log, lambda outcomes: None, consumers=CONSUMERS, make=False)
+        except Damaged as error:
+            if error.code == "LOG_MIXED":
+                journal.warning("log_set_aside", project=self.name, folder=set_log_aside(self.places.log))
+            elif error.code != "LOG_MISSING":
+                raise
+            return
+        reader = writer.reader()
+        held = Held(reader.log_id, reader.first_seq(), reader.durable_seq())
+        reader.close()
+        writer.close()
+        try:
+            check(held, *self.positions())
+        except Damaged as error:
+            if error.code in ("OTHER_LOG", "AHEAD_OF_LOG"):
+                aside = set_log_aside(self.places.log)
+                journal.warning("log_set_aside", project=self.name, folder=aside, reason=error.detail)
+
+    def keep_received(self) -> None:
+        """The ledger goes on over a change of logs, and where a person has given up a part of one."""
+        if self.settings.server.new_log or self.logbook.known() != self.reader.log_id:
+            events = self.logbook.keep_received(self.warehouse, self.reader)
+            if events:
+                journal.warning("received_counts_restored", project=self.name, events=events)
+
     def open_reader(self) -> LogReader:
         if self.writer is not None:
             return self.writer.reader()
@@ -149,7 +199,7 @@ class OpenProject:
     def make_log(self) -> None:
         """The core may start before the collector: the log is made by whoever comes first."""
         try:
-            open_log_writer(self.places.log, lambda outcomes: None, consumers=CONSUMERS).close()
+            open_log_writer(self.places.log, lambda outcomes: None, **self.new_log(), consumers=CONSUMERS).close()
         except Unavailable as error:
             if error.code != "LOG_HELD":
                 raise
@@ -166,6 +216,10 @@ class OpenProject:
         if start.fill:
             journal.warning("warehouse_filled_from_lake", project=self.name)
             fill(self.lake, self.open_reader, self.warehouse)
+        self.keep_received()
+        if start.missing_in_warehouse:
+            lost = self.logbook.count_lost(self.warehouse, self.reader)
+            journal.error("events_lost", project=self.name, events=lost, reason="--new-log")
 
     def start_consumers(self, undo: ExitStack) -> None:
         room = self.settings.process
@@ -218,6 +272,12 @@ class OpenProject:
         else:
             self.health.degraded(self.part("process"), "LOADING_STALLED", reason)
             journal.error("loading_stalled", project=self.name, reason=reason)
+
+    def look_at_log(self) -> None:
+        """A log that has stopped takes nothing more until this process is started anew."""
+        broken = self.writer.broken() if self.writer is not None else None
+        if broken is not None:
+            self.health.down(self.part("log"), broken.code, broken.detail)
 
     def on_seal(self, seal: Seal) -> None:
         self.seals += 1

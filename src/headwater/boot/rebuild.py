@@ -36,7 +36,7 @@ def rebuild_project(data: Path, project: str, *, keep_old: bool, lake_gap: bool,
     with hold_roles(folder, roles_of("all")), ExitStack() as opened:
         shutil.rmtree(fresh, ignore_errors=True)
         # The writer is opened for its recovery of the log's end; nothing is appended.
-        writer = open_log_writer(places.log, lambda outcomes: None, consumers=CONSUMERS)
+        writer = open_log_writer(places.log, lambda outcomes: None, consumers=CONSUMERS, make=False)
         opened.callback(writer.close)
         lake = open_lake(places.lake, read_only=True)
         opened.callback(lake.close)

@@ -6,15 +6,18 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import uvicorn
 import uvloop
 
 from headwater import config
+from headwater.boot.connections import BoundedProtocol, bounded, room_for
 from headwater.boot.house import House
 from headwater.boot.locks import hold_roles, roles_of
 from headwater.domain.errors import Unavailable
@@ -23,6 +26,8 @@ from headwater.observe.journal import configure, flush, get_journal
 SOCKET_NAME = "headwater.sock"
 STOP_SECONDS = 10
 DRAIN_SECONDS = 3
+TICKS_PER_SECOND = 10
+"""Of uvicorn's main loop."""
 REFRESH_SECONDS = 0.25
 """A change of key or schema reaches every role within a second: four looks at the revision, each < 0.1 ms."""
 
@@ -39,6 +44,13 @@ class QuietServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_SECOND == 0:
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                cast(BoundedProtocol, connection).look(now)
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -76,9 +88,10 @@ async def serve(
     async with AsyncExitStack() as running:
         running.push_async_callback(house.close)
         await house.start()
-        servers = [http_server(house.front(local=True), [unix])]
+        protocol = bounded_protocol(settings)
+        servers = [http_server(house.front(local=True), [unix], protocol)]
         if tcp:
-            servers.append(http_server(house.front(local=False), tcp))
+            servers.append(http_server(house.front(local=False), tcp, protocol))
         tasks = [asyncio.create_task(server.serve(sockets=where)) for server, where in servers]
         tasks.append(asyncio.create_task(watch(house, stop)))
         running.push_async_callback(drain, [server for server, _ in servers], tasks)
@@ -86,21 +99,35 @@ async def serve(
             await server.listening.wait()
         address = address_of(tcp[0]) if tcp else str(unix.getsockname())
         house.ready(address)
+        if tcp:
+            house.warm_up()
         if on_ready is not None:
             on_ready(address, house)
         stopper = asyncio.create_task(stop.wait())
-        await asyncio.wait([stopper, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait([stopper, *tasks], return_when=asyncio.FIRST_COMPLETED)
         stopper.cancel()
         journal.info("stopping", address=address)
+        for task in ended - {stopper}:
+            task.result()  # one that nobody asked to end: what it raised is told, once everything is closed
     journal.info("stopped", address=address)
     flush()
 
 
-def http_server(app: Any, where: list[socket.socket]) -> tuple[QuietServer, list[socket.socket]]:
+def bounded_protocol(settings: config.Settings) -> type[BoundedProtocol]:
+    wanted = settings.server.connections_max
+    held = room_for(wanted)
+    if held < wanted:
+        journal.warning("files_limited", connections_max=held, wanted=wanted, hint="raise the limit of open files")
+    return bounded(held, settings.server.body_seconds_max)
+
+
+def http_server(
+    app: Any, where: list[socket.socket], protocol: type[BoundedProtocol]
+) -> tuple[QuietServer, list[socket.socket]]:
     settings = uvicorn.Config(
         app,
         loop="none",
-        http="httptools",
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -134,7 +161,7 @@ async def watch(house: House, stop: asyncio.Event) -> None:
 @contextmanager
 def served_for_a_moment(data: Path) -> Iterator[Path]:
     """Serve a folder that nobody serves, on its socket alone, while a command works on it."""
-    settings = config.load(flags={"server.data": str(data)})
+    settings = quiet(config.load(flags={"server.data": str(data)}))
     folder = prepare_folder(settings)
     path = folder / SOCKET_NAME
     ready, failed = threading.Event(), []
@@ -155,15 +182,23 @@ def served_for_a_moment(data: Path) -> Iterator[Path]:
     with hold_roles(folder, roles_of("all")), bind_unix(path) as unix:
         thread = threading.Thread(target=target, name="moment")
         thread.start()
-        ready.wait()
         try:
+            ready.wait()
             if failed:
                 raise failed[0]
             yield path
         finally:
+            ready.wait()  # after a Ctrl-C at the start: before that it could not be told to stop
             if loop_box and thread.is_alive():
                 loop_box[0].call_soon_threadsafe(stop.set)
             thread.join()
+
+
+def quiet(settings: config.Settings) -> config.Settings:
+    """A command's own words are not to be lost among lines that tell of its work; a level that was set holds."""
+    if "observe.level" in settings.origins:
+        return settings
+    return msgspec.structs.replace(settings, observe=msgspec.structs.replace(settings.observe, level="warning"))
 
 
 def prepare_folder(settings: config.Settings) -> Path:

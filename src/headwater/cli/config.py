@@ -1,5 +1,6 @@
 """`headwater config`: every setting, its value, and where it came from."""
 
+import json
 from pathlib import Path
 
 import click
@@ -20,4 +21,6 @@ def config_command(as_json: bool, config_file: Path | None, data: Path | None) -
     if as_json:
         show_json([{"name": row.name, "value": row.value, "origin": row.origin, "doc": row.doc} for row in rows])
     else:
-        show_table(("setting", "value", "origin"), [(row.name, str(row.value), row.origin) for row in rows], empty="")
+        show_table(
+            ("setting", "value", "origin"), [(row.name, json.dumps(row.value), row.origin) for row in rows], empty=""
+        )

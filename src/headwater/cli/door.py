@@ -15,10 +15,12 @@ from urllib.parse import urlencode, urlsplit
 
 import click
 
-from headwater.domain.errors import BadInput, HeadwaterError, Unavailable
+from headwater.collect.importing.answers import error_of
+from headwater.domain.errors import BadInput, NotFound, Unavailable
 
 SECONDS_MAX = 120
 SOCKET_NAME = "headwater.sock"
+CATALOG_NAME = "catalog.sqlite"
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -51,7 +53,10 @@ class Door:
         status, answer, _ = self.exchange(method, path, body, headers)
         if status < 400:
             return json.loads(answer) if answer else None
-        raise problem_error(status, answer)
+        error = error_of(status, answer)
+        if status == 401 and "Authorization" not in self.headers:
+            error.hint = "set the environment variable HEADWATER_KEY to a key of that server"
+        raise error
 
     def exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None
@@ -70,19 +75,12 @@ class Door:
             ) from error
 
 
-def problem_error(status: int, answer: bytes) -> HeadwaterError:
-    try:
-        problem = json.loads(answer)
-        return HeadwaterError(
-            problem["detail"], code=problem["code"], hint=problem.get("hint"), path=problem.get("path")
-        )
-    except (ValueError, KeyError, TypeError):
-        return HeadwaterError(f"the server answered {status}: {answer[:200]!r}", code="NO_PROBLEM_DOCUMENT")
-
-
 @contextmanager
-def open_door(data: Path, url: str | None, project: str | None) -> Iterator[Door]:
-    """The way in for `--data`, `--url` and `--project`. Raises Unavailable."""
+def open_door(data: Path, url: str | None, project: str | None, *, make: bool = False) -> Iterator[Door]:
+    """The way in for `--data`, `--url` and `--project`. `make`: the command may be the first on a new folder.
+
+    Raises Unavailable, and NotFound (NO_DATA) where there is no data folder and none is to be made.
+    """
     headers = {"X-Headwater-Project": project} if project else {}
     if url:
         key = os.environ.get("HEADWATER_KEY")
@@ -92,8 +90,17 @@ def open_door(data: Path, url: str | None, project: str | None) -> Iterator[Door
     elif answers(data / SOCKET_NAME):
         yield Door(lambda: UnixConnection(data / SOCKET_NAME), headers)
     else:
+        is_new = not (data / CATALOG_NAME).exists()
+        if is_new and not make:
+            raise NotFound(
+                f"there is no data in {data}",
+                code="NO_DATA",
+                hint="name its folder with --data, or a running server with --url; 'headwater serve' makes a new one",
+            )
         from headwater.boot.serve import served_for_a_moment
 
+        if is_new:
+            click.echo(f"making the data folder {data}; its keys are in {data / 'first-keys'}", err=True)
         with served_for_a_moment(data) as path:
             yield Door(lambda: UnixConnection(path), headers)
 

@@ -46,7 +46,7 @@ def create(
         "eventsPerSecond": events_per_second,
         "eventsBurst": events_burst,
     }
-    with open_door(data, url, project) as door:
+    with open_door(data, url, project, make=True) as door:
         made = door.post("/api/v1/keys", {field: value for field, value in asked.items() if value is not None})
     if as_json:
         show_json(made)

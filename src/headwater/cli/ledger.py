@@ -1,7 +1,9 @@
 """`headwater ledger` and `headwater receipt`."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -10,6 +12,13 @@ from headwater.cli.door import open_door, reaching
 from headwater.cli.show import show_json, show_table
 
 COLUMNS = ("received", "stored", "duplicate", "quarantined", "suppressed", "removed", "lost", "inFlight", "refused")
+
+SIGNS = {
+    "stored": "= stored",
+    **{name: f"+ {name}" for name in ("duplicate", "quarantined", "suppressed", "removed", "lost")},
+    "inFlight": "+ in flight",
+    "refused": "refused (not in the sum)",
+}
 
 
 @click.command()
@@ -41,22 +50,22 @@ def ledger_command(
     if as_json:
         show_json(ledger)
     else:
-        shown = ledger["rows"] if rows else unbalanced
-        if shown:
-            show_table(
-                ("minute", "source", *COLUMNS, "balanced"),
-                [
-                    (row["minute"], row["source"], *(row[column] for column in COLUMNS), row["balanced"])
-                    for row in shown
-                ],
-                empty="",
-            )
-        show_table(COLUMNS, [[totals[column] for column in COLUMNS]], empty="")
-        click.echo(
-            f"balanced: {'yes' if totals['balanced'] and not unbalanced else 'NO'}   up to {ledger['watermark']}"
-        )
+        if rows or unbalanced:
+            show_rows(ledger["rows"] if rows else unbalanced)
+        show_table(("", "events"), [(SIGNS.get(name, name), totals[name]) for name in COLUMNS], empty="")
+        balanced = totals["balanced"] and not unbalanced
+        click.echo(f"balanced: {'yes' if balanced else 'NO'}, up to {ledger['watermark'] or 'now'}")
     if unbalanced or not totals["balanced"]:
         sys.exit(1)
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line per minute and source; outcomes that none of them has are left out."""
+    columns = [name for name in COLUMNS if name in ("received", "stored") or any(row[name] for row in rows)]
+    named = ("minute", "source", *columns, "balanced")
+    cells = [(row["minute"][:16] + "Z", *(row[name] for name in named[1:])) for row in rows]
+    show_table(named, cells, empty="nothing was received in that time")
+    click.echo()
 
 
 @click.command()

@@ -52,14 +52,14 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="headwater")
+@click.version_option(package_name="headwater", prog_name="headwater")
 def root() -> None:
     """Headwater: self-hosted, real-time analytics. Nothing acknowledged is ever lost or counted twice."""
 
 
 def main() -> None:
     """Exit codes: 0 done, 1 failed, 2 wrong use, 3 partly done."""
-    from headwater.domain.errors import HeadwaterError
+    from headwater.domain.errors import BadInput, HeadwaterError
 
     try:
         root.main(standalone_mode=False)
@@ -74,10 +74,11 @@ def main() -> None:
         sys.exit(141)
     except HeadwaterError as error:
         say_error(error)
-        sys.exit(1)
+        # What the server finds wrong comes here as the same error: then the question was wrong, too.
+        sys.exit(2 if type(error) is BadInput else 1)
 
 
 def say_error(error: Any) -> None:
     click.echo(f"headwater: {error.detail} [{error.code}]", err=True)
-    if error.hint:
+    if error.hint and error.hint not in error.detail:
         click.echo(f"  {error.hint}", err=True)

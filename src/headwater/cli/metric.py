@@ -8,6 +8,7 @@ from urllib.parse import quote
 import click
 
 from headwater.cli.door import open_door, reaching
+from headwater.cli.files import json_of
 from headwater.cli.show import show_json, show_table
 
 
@@ -43,8 +44,8 @@ def list_metrics(data: Path, url: str | None, project: str | None, as_json: bool
 @reaching
 def put(data: Path, url: str | None, project: str | None, as_json: bool, file: IO[str]) -> None:
     """Define the metric in FILE (JSON: name, aggregation, events, field, filters, …; `-` for standard input)."""
-    body = json.load(file)
-    with open_door(data, url, project) as door:
+    body = json_of(file)
+    with open_door(data, url, project, make=True) as door:
         name = quote(str(body.get("name", "")), safe="")
         made = door.call("PUT", f"/api/v1/metric-definitions/{name}", json.dumps(body).encode())
     if as_json:

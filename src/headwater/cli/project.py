@@ -19,7 +19,7 @@ def project_command() -> None:
 @reaching
 def create(data: Path, url: str | None, project: str | None, as_json: bool, name: str, time_zone: str) -> None:
     """Create a project and its first two keys; the secret one is shown this once."""
-    with open_door(data, url, project) as door:
+    with open_door(data, url, project, make=True) as door:
         made = door.post("/api/v1/projects", {"name": name, "timeZone": time_zone})
     if as_json:
         show_json(made)

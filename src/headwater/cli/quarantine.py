@@ -25,6 +25,9 @@ def quarantine_command(
         show_table(("received", "id", "source", "name", "code", "detail"), rows, empty="quarantine is empty")
     else:
         rows = [
-            (i["code"], i["source"], i["name"], i["count"], i["lastReceivedAt"], i["example"]) for i in found["items"]
+            (i["code"], i["source"], i["name"], i["count"], i["lastReceivedAt"], i["exampleSeq"])
+            for i in found["items"]
         ]
-        show_table(("code", "source", "name", "events", "last", "example"), rows, empty="quarantine is empty")
+        show_table(
+            ("code", "source", "name", "events", "last", "example (its number)"), rows, empty="quarantine is empty"
+        )

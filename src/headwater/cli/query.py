@@ -1,12 +1,12 @@
 """`headwater query`: ask for metrics."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from headwater.cli.door import open_door, reaching
+from headwater.cli.files import json_of
 from headwater.cli.show import show_json, show_table
 
 
@@ -18,8 +18,8 @@ from headwater.cli.show import show_json, show_table
 @click.option("--end", help="Up to this instant.")
 @click.option("--interval", help="Size of a bucket: 1m 5m 15m 1h 1d 1w 1mo 1q 1y auto.")
 @click.option("--by", "dimensions", multiple=True, help="A dimension, for example name or attributes.country.")
-@click.option("--time-zone", default="UTC", show_default=True)
-@click.option("--limit", type=int, help="Only the top N dimension values.")
+@click.option("--time-zone", help="IANA name; default UTC.")
+@click.option("--limit", type=click.IntRange(1, 10_000), help="Only the top N dimension values.")
 @click.option("--body", type=click.File(), help="A whole question as JSON, instead of the options.")
 def query_command(
     data: Path,
@@ -32,18 +32,20 @@ def query_command(
     end: str | None,
     interval: str | None,
     dimensions: tuple[str, ...],
-    time_zone: str,
+    time_zone: str | None,
     limit: int | None,
     body: Any,
 ) -> None:
     """Ask for METRICS (default: events)."""
     if body is not None:
-        question = json.load(body)
+        question = json_of(body)
     else:
         time_range: dict[str, str] = {"start": start, **({"end": end} if end else {})} if start else {"last": last}
         if interval:
             time_range["interval"] = interval
-        question = {"metrics": list(metrics) or ["events"], "timeRange": time_range, "timeZone": time_zone}
+        question = {"metrics": list(metrics) or ["events"], "timeRange": time_range}
+        if time_zone:
+            question["timeZone"] = time_zone
         if dimensions:
             question["dimensions"] = list(dimensions)
         if limit:
@@ -54,9 +56,16 @@ def query_command(
         show_json(answer)
         return
     show_table([column["name"] for column in answer["columns"]], answer["rows"], empty="no events in that range")
-    facts = (
-        f"as of {answer['asOf']}, {answer['rowsRead']:,} rows read in {answer['elapsedMs']} ms, tier {answer['tier']}"
-    )
-    click.echo(facts + (f", unfinished: {', '.join(answer['unfinished'])}" if answer["unfinished"] else ""), err=True)
+    stand = f"as of {answer['asOf']}" if answer["asOf"] else "nothing is stored yet"
+    facts = f"{stand}; {answer['rowsRead']:,} rows read in {answer['elapsedMs']:.0f} ms, tier {answer['tier']}"
+    if answer["unfinished"]:
+        facts += "; unfinished: " + (", ".join(answer["unfinished"]) if time_is_shown(answer) else "the range")
+    if answer["truncated"]:
+        facts += "; there are more groups: --limit shows others"
+    click.echo(facts, err=True)
     for warning in answer["warnings"]:
         click.echo(f"warning: {warning}", err=True)
+
+
+def time_is_shown(answer: Any) -> bool:
+    return any(column["type"] == "time" for column in answer["columns"])

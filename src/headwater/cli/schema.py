@@ -8,6 +8,7 @@ from urllib.parse import quote
 import click
 
 from headwater.cli.door import open_door, reaching
+from headwater.cli.files import json_of
 from headwater.cli.show import show_json, show_table
 
 
@@ -55,12 +56,12 @@ def put(
     body = {
         "name": name,
         "version": version,
-        "jsonSchema": json.load(file),
+        "jsonSchema": json_of(file),
         "mode": mode,
         "unknownFields": unknown_fields,
     }
     item = f"/api/v1/schemas/{quote(f'{name}@{version}', safe='')}"
-    with open_door(data, url, project) as door:
+    with open_door(data, url, project, make=True) as door:
         made = door.call("PUT", item, json.dumps(body).encode())
     if as_json:
         show_json(made)

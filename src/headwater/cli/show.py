@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+WIDTH = 1000
+
 
 def show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -24,10 +26,11 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, column in enumerate(columns):
         numeric = all(isinstance(row[position], int | float) or row[position] is None for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for row in rows:
         table.add_row(*(Text(shown(value)) for value in row))
-    Console(highlight=False, soft_wrap=not sys.stdout.isatty()).print(table)
+    # Elsewhere than on a terminal a row stays one line, however wide.
+    Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH).print(table)
 
 
 def shown(value: Any) -> str:

@@ -110,17 +110,20 @@ class Receiver:
         self._senders: dict[str, tuple[Access, Sender]] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")
         self._journal = get_journal("error")
+        self._access = get_journal("access")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         call = Call(scope, self._trusted)
+        batch_id = None
         request_id = head.sane_request_id(call.headers.get(b"x-request-id"))
         try:
             if scope["method"] == "POST":
                 receipt = await self._post(call, scope["query_string"], receive)
                 status, body = (201 if receipt.durable else 202), body_of(receipt)
                 call.out.append((b"content-type", b"application/json"))
-                request_id = request_id or receipt.batch_id_text.encode()
+                batch_id = receipt.batch_id_text
+                request_id = request_id or batch_id.encode()
             else:
                 status, body = _other(call, scope["method"])
         except Disconnected:
@@ -136,9 +139,29 @@ class Receiver:
         finally:
             self._in_flight.remove(call.taken)
         self._finish(call, request_id or b"-", len(body))
-        self.counts.answered(status, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.counts.answered(status, seconds)
+        if status >= 300 or self._access.wants_debug():
+            self._told(call, scope, request_id or b"-", batch_id, status, seconds)
         await send({"type": "http.response.start", "status": status, "headers": call.out})
         await send({"type": "http.response.body", "body": body})
+
+    def _told(
+        self, call: Call, scope: Scope, request_id: bytes, batch_id: str | None, status: int, seconds: float
+    ) -> None:
+        """A line in the access journal. Of what went well only on demand: it costs as much as a small request."""
+        say = self._access.info if status >= 300 else self._access.debug
+        say(
+            "request",
+            request_id=request_id.decode(),
+            batch_id=batch_id,
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(seconds * 1000, 2),
+            client=call.client or "local",
+            project=call.access.project if call.access else None,
+        )
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -264,8 +287,6 @@ class Receiver:
         status, headers, body = problem_of(error, request_id)
         self.counts.refuse(error.code)
         call.out += [(name.encode(), value.encode()) for name, value in headers.items()]
-        if status == 401:
-            call.out.append((b"www-authenticate", b"Bearer"))
         # What may be in the log after all is not counted as refused: should it be there, it is counted as received.
         if self._on_refused and call.access and call.intake and error.code != "OUTCOME_UNKNOWN":
             sources = call.judged.sources if call.judged else {_sender_of(call.access).source: 1}

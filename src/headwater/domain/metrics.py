@@ -112,7 +112,7 @@ def check_definition(definition: MetricDefinition, *, days_max: int | None = Non
     if definition.formula is not None:
         raise BadInput(
             f"{path}.formula: formulas are not there yet; save the parts as metrics and combine them later",
-            code="FORMULA_UNSUPPORTED",
+            code="UNSUPPORTED",
             path=f"{path}.formula",
             value=definition.formula,
         )
@@ -212,7 +212,7 @@ def _check_events(events: tuple[str, ...], path: str) -> None:
     if len(events) > EVENTS_MAX:
         raise BadInput(
             f"{path}: {len(events)} names; at most {EVENTS_MAX}",
-            code="TOO_MANY_EVENTS",
+            code="TOO_MANY_VALUES",
             path=path,
             value=len(events),
             limit=EVENTS_MAX,

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from headwater.domain.errors import BadInput
+from headwater.domain.reading import read
 from headwater.domain.shapes import Strictness, decoder_of
 from headwater.domain.values import path_of, shown
 
@@ -83,7 +84,7 @@ def rules_from(bodies: Iterable[Mapping[str, Any]], unknown_events: str = "allow
 
 
 def parse_schema(body: Mapping[str, Any]) -> Schema:
-    """A schema as a person sends it, checked through. Raises BadInput (INVALID_SCHEMA) with the path of what is wrong.
+    """A schema as a person sends it, checked through. Raises BadInput with the path of what is wrong.
 
     `version` may be sent as a number.
     """
@@ -146,11 +147,7 @@ class Compiled:
 def _schema_of(body: Mapping[str, Any]) -> Schema:
     if isinstance(body.get("version"), int) and not isinstance(body["version"], bool):
         body = {**body, "version": str(body["version"])}
-    try:
-        return msgspec.convert(body, Schema)
-    except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `")
-        raise _invalid(place.rstrip("`") or "$", message[:1].lower() + message[1:]) from error
+    return read(Schema, body)
 
 
 def _check_document(document: dict[str, Any]) -> None:

@@ -33,6 +33,10 @@ class Journal:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
 
+    def wants_debug(self) -> bool:
+        """For who would have to gather the facts first."""
+        return _settings.level <= 10
+
     def debug(self, event: str, **facts: Any) -> None:
         if _settings.level <= 10:
             _write(self.kind, "debug", event, facts)

@@ -20,6 +20,7 @@ from headwater.domain.projects import DEFAULT_PROJECT
 from headwater.observe.journal import get_journal
 from headwater.security import projects
 from headwater.storage.catalog.base import Catalog, every
+from headwater.storage.durable import put_in_place
 
 KIND = "key"
 KEYS_PER_PROJECT_MAX = 1000
@@ -400,14 +401,7 @@ def _write_private(path: Path, text: str) -> None:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        put_in_place(part, path)
     except OSError as error:
         raise Unavailable(
             f"cannot write {path}: {error.strerror}; free some space and make the data folder writable",

@@ -48,15 +48,15 @@ def test_an_event_comes_back_as_it_was_sent(lab: Any) -> None:
         "name": "n",
         "source": "web",
         "actor": "ann",
-        "timestamp": "1970-01-01T00:00:01Z",
+        "timestamp": "1970-01-01T00:00:01.000000Z",
         "data": {
             "attributes": json.loads(attributes),
             "metadata": {"sourceIp": "1.1.1.1", "userAgent": "A", "sessionId": "s", "batchId": "cb"},
         },
         "version": "1",
         "processingStatus": "PROCESSED",
-        "occurredAt": "1970-01-01T00:00:01Z",
-        "receivedAt": "1970-01-01T00:00:01Z",
+        "occurredAt": "1970-01-01T00:00:01.000000Z",
+        "receivedAt": "1970-01-01T00:00:01.000000Z",
         "batchId": batch,
         "logOffset": 1,
     }
@@ -100,8 +100,8 @@ def test_events_are_found_by_name_actor_filter_and_time(lab: Any) -> None:
         ("filter", '[{"field": "actor", "operator": "notExists"}]'),
         ("filter", '{"any": [{"field": "name", "operator": "eq", "value": "a"}]}'),
     ) == [2]
-    assert found(("timeRange[start]", "1970-01-01T00:00:02Z")) == [2, 1]
-    assert found(("end", "1970-01-01T00:00:02Z")) == [0]
+    assert found(("timeRange[start]", "1970-01-01T00:00:02.000000Z")) == [2, 1]
+    assert found(("end", "1970-01-01T00:00:02.000000Z")) == [0]
     assert found(("last", "98m")) == [2, 1, 0]
     assert found(("filter", '{"field": "sourceIp", "operator": "exists"}')) == []
 
@@ -119,7 +119,7 @@ def test_quarantine_is_listed_newest_first_with_what_came(lab: Any) -> None:
 
     assert [(each["seq"], each["event"]) for each in found()["items"]] == [(3, "text"), (2, "{broken"), (1, {"x": 1})]
     assert [each["seq"] for each in found(("code", "A"), ("source", "web"))["items"]] == [1]
-    assert [each["seq"] for each in found(("timeRange[start]", "1970-01-01T00:00:05Z"))["items"]] == [2]
+    assert [each["seq"] for each in found(("timeRange[start]", "1970-01-01T00:00:05.000000Z"))["items"]] == [2]
     first = found(("limit", "2"))
     assert [each["seq"] for each in found(("limit", "2"), ("cursor", first["nextCursor"]))["items"]] == [1]
     for text in ("1", str(event_id)):
@@ -128,7 +128,7 @@ def test_quarantine_is_listed_newest_first_with_what_came(lab: Any) -> None:
             1,
             str(event_id),
             "A",
-            "1970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00.000000Z",
         )
 
 
@@ -142,8 +142,8 @@ def test_quarantine_groups_count_and_give_an_example(lab: Any) -> None:
         "code": "A",
         "name": "n",
         "count": 2,
-        "firstReceivedAt": "1970-01-01T00:00:01Z",
-        "lastReceivedAt": "1970-01-01T00:00:04Z",
+        "firstReceivedAt": "1970-01-01T00:00:01.000000Z",
+        "lastReceivedAt": "1970-01-01T00:00:04.000000Z",
         "exampleSeq": 4,
     }
     assert [(each["code"], each["name"], each["count"]) for each in groups[1:]] == [("A", None, 1), ("B", "n", 1)]

@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = {"metrics": ["events"], "timeRange": {"last": "1d"}}
         ({"metrics": [{"aggregation": "sum"}]}, "MISSING_FIELD", "$.metrics[0].field"),
         ({"metrics": [{"aggregation": "count", "name": "events"}]}, "INVALID_NAME", "$.metrics[0].name"),
         ({"metrics": [{"aggregation": "count", "filter": []}]}, "UNKNOWN_FIELD", "$.metrics[0]"),
-        ({"metrics": [{"name": "r", "formula": "a/b"}]}, "FORMULA_UNSUPPORTED", "$.metrics[0].formula"),
+        ({"metrics": [{"name": "r", "formula": "a/b"}]}, "UNSUPPORTED", "$.metrics[0].formula"),
         ({"timeZone": "Mars/Phobos"}, "UNKNOWN_TIME_ZONE", "$.timeZone"),
         ({"dimensions": ["contry"]}, "UNKNOWN_FIELD", "$.dimensions[0]"),
         ({"dimensions": ["time"]}, "INVALID_DIMENSION", "$.dimensions[0]"),

@@ -177,7 +177,7 @@ def test_a_folder_deleted_under_the_writer_acknowledges_nothing_more(log: Any) -
     assert log.write(1).code == "LOG_REPLACED"
     with pytest.raises(Unavailable) as caught:
         log.append()
-    assert caught.value.code == "LOG_REPLACED"
+    assert caught.value.code == log.writer.broken().code == "LOG_REPLACED"
 
 
 def test_nothing_is_given_to_a_reader_before_its_sync(log: Any) -> None:
@@ -285,9 +285,10 @@ def test_a_defect_in_the_answering_stops_the_writer_loudly(tmp_path: Path, log: 
     log.writer._thread.join(10)
     with pytest.raises(Unavailable, match="event loop is closed") as caught:
         log.append()
-    assert caught.value.code == "LOG_STOPPED"
+    assert caught.value.code == log.writer.broken().code == "LOG_STOPPED"
     log.close()
     log.open()
+    assert log.writer.broken() is None
     assert log.writer.durable_seq() == 1
 
 

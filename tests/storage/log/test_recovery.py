@@ -9,6 +9,7 @@ import pytest
 
 from headwater.domain.errors import Damaged, Unavailable
 from headwater.storage.log.base import Frame
+from headwater.storage.log.files import set_aside
 from headwater.storage.log.segments import HEAD_BYTES, list_segments
 
 
@@ -207,3 +208,29 @@ def test_there_is_no_log_before_its_writer(log: Any) -> None:
         log.reader()
     assert caught.value.code == "NO_LOG"
     assert str(log.folder) in str(caught.value)
+
+
+def test_a_log_that_is_gone_is_made_again_only_by_who_may(log: Any) -> None:
+    log.open()
+    log.write(5)
+    log.close()
+    log.folder.rename(log.folder.with_name("away"))
+    with pytest.raises(Damaged) as caught:
+        log.open(make=False)
+    assert caught.value.code == "LOG_MISSING"
+    assert not log.folder.exists(), "so that the old one can be put back"
+    log.folder.with_name("away").rename(log.folder)
+    log.open(make=False)
+    assert log.write(1) == 6
+
+
+def test_a_log_set_aside_makes_room_for_another(log: Any) -> None:
+    log.open()
+    log.write(5)
+    log.close()
+    log_id = log.writer.log_id
+    aside = Path(set_aside(log.url))
+    assert aside.parent == log.folder.parent and list(aside.glob("*.segment"))
+    log.open(first_seq_min=6)
+    assert log.writer.log_id != log_id
+    assert log.write(1) == 6

@@ -1,5 +1,6 @@
 """Projects, their settings, and keys."""
 
+import asyncio
 import datetime as dt
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from headwater.domain.cursors import checked_limit, cursor_of, position_of
 from headwater.domain.errors import Refused
 from headwater.domain.events import text_of, us_of
 from headwater.domain.keys import ALL_SCOPES, Key
+from headwater.domain.projects import ProjectSettings
 from headwater.domain.reading import read
 from headwater.observe.journal import get_journal
 from headwater.security import keys, projects
@@ -40,17 +42,23 @@ class KeyAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     expires_at: dt.datetime | None = None
 
 
-@get("/api/v1/projects", opt=needs("admin"), sync_to_thread=False, summary="List projects", tags=["projects"])
-def list_projects(request: AnyRequest, limit: Limit = 100, cursor: Cursor = None) -> Response[Any]:
+@get("/api/v1/projects", opt=needs("admin"), summary="List projects", tags=["projects"])
+async def list_projects(request: AnyRequest, limit: Limit = 100, cursor: Cursor = None) -> Response[Any]:
     """All for whoever holds the data folder; a key sees its own."""
-    access = access_of(request)
+    catalog, access = site_of(request).catalog, access_of(request)
     if access.kind in ("local", "open"):
-        return page_of(site_of(request).catalog, projects.KIND, projects.OWNER, limit, cursor)
-    own = site_of(request).catalog.get(projects.KIND, projects.OWNER, access.project)
+        return await asyncio.to_thread(page_of, catalog, projects.KIND, projects.OWNER, limit, cursor)
+    checked_limit(limit), position_of(cursor, str)
+    own = catalog.get(projects.KIND, projects.OWNER, access.project)
     return Response({"items": [stamped(own)] if own else [], "nextCursor": None})
 
 
-@post("/api/v1/projects", opt=needs("admin"), summary="Create a project", tags=["projects"])
+@post(
+    "/api/v1/projects",
+    opt=needs("admin", body=ProjectSettings, example={"name": "shop", "timeZone": "Europe/Berlin"}, creates=True),
+    summary="Create a project",
+    tags=["projects"],
+)
 async def create_project(request: AnyRequest) -> Response[Any]:
     """With its first two keys; the secret one is shown this once. Only by the data folder's own socket, or --open."""
     site, access = site_of(request), access_of(request)
@@ -70,7 +78,7 @@ async def create_project(request: AnyRequest) -> Response[Any]:
         made = {**stamped(stored), "keys": [shown_key(key, secret) for key, secret in pair]}
         return Response(made, status_code=201, headers={"ETag": f'"{stored.version}"'})
 
-    return create_once(site.catalog, request, projects.OWNER, projects.KIND, make)
+    return await site.write(lambda: create_once(site.catalog, request, projects.OWNER, projects.KIND, make))
 
 
 @get("/api/v1/settings", opt=needs("query"), sync_to_thread=False, summary="Settings of the project", tags=["projects"])
@@ -81,27 +89,39 @@ def read_settings(request: AnyRequest) -> Response[Any]:
     return tagged(stored, 200, stamped)
 
 
-@put("/api/v1/settings", opt=needs("admin"), summary="Change settings of the project", tags=["projects"])
+@put(
+    "/api/v1/settings",
+    opt=needs("admin", body=dict, example={"timeZone": "Europe/Berlin", "retention": "2y"}),
+    summary="Change settings of the project",
+    tags=["projects"],
+)
 async def write_settings(request: AnyRequest) -> Response[Any]:
     """Fields that are left out keep their value."""
     site, access = site_of(request), access_of(request)
-    changes = body_of(await request.body())
-    stored = projects.change_project(site.catalog, access.project, changes, if_version=wanted_version(request))
+    changes, version = body_of(await request.body()), wanted_version(request)
+    stored = await site.write(
+        lambda: projects.change_project(site.catalog, access.project, changes, if_version=version)
+    )
     audit.info("settings_changed", project=access.project, by=access.key_id, fields=sorted(changes))
     return tagged(stored, 200, stamped)
 
 
-@get("/api/v1/keys", opt=needs("admin"), sync_to_thread=False, summary="List keys", tags=["keys"])
-def list_keys(request: AnyRequest, limit: Limit = 100, cursor: Cursor = None) -> Response[Any]:
+@get("/api/v1/keys", opt=needs("admin"), summary="List keys", tags=["keys"])
+async def list_keys(request: AnyRequest, limit: Limit = 100, cursor: Cursor = None) -> Response[Any]:
     """Oldest first, revoked ones included. Secrets of `in` keys stay readable."""
     begin = position_of(cursor, Annotated[int, msgspec.Meta(ge=0)]) or 0
-    found = keys.list_keys(site_of(request).catalog, access_of(request).project)
+    found = await asyncio.to_thread(keys.list_keys, site_of(request).catalog, access_of(request).project)
     end = begin + checked_limit(limit)
     items = [shown_key(key, key.secret) for key in found[begin:end]]
     return Response({"items": items, "nextCursor": cursor_of(end) if end < len(found) else None})
 
 
-@post("/api/v1/keys", opt=needs("admin"), summary="Create a key", tags=["keys"])
+@post(
+    "/api/v1/keys",
+    opt=needs("admin", body=KeyAsked, example={"name": "reader", "kind": "sk", "scopes": ["query"]}, creates=True),
+    summary="Create a key",
+    tags=["keys"],
+)
 async def create_key(request: AnyRequest) -> Response[Any]:
     """The secret of an `sk` key is shown this once. Without scopes it may do everything in its project."""
     site, access = site_of(request), access_of(request)
@@ -115,14 +135,14 @@ async def create_key(request: AnyRequest) -> Response[Any]:
         audit.info("key_created", project=access.project, by=access.key_id, key_id=key.id, kind_of_key=key.kind)
         return Response(shown_key(key, secret), status_code=201)
 
-    return create_once(site.catalog, request, access.project, keys.KIND, make)
+    return await site.write(lambda: create_once(site.catalog, request, access.project, keys.KIND, make))
 
 
 @delete("/api/v1/keys/{key:str}", opt=needs("admin"), summary="Revoke a key", tags=["keys"])
 async def revoke_key(request: AnyRequest, key: FromPath[str]) -> None:
     """By id, or by a name that one valid key has. Refused everywhere within a second."""
     site, access = site_of(request), access_of(request)
-    revoked = keys.revoke_key(site.catalog, access.project, key)
+    revoked = await site.write(lambda: keys.revoke_key(site.catalog, access.project, key))
     site.authenticator.refresh()
     audit.info("key_revoked", project=access.project, by=access.key_id, key_id=revoked.id)
 

@@ -35,12 +35,12 @@ async def project_of(request: AnyRequest) -> Project:
 
 def known_parameters_only(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard: an unknown query parameter is an error that names the nearest known one."""
-    if handler.opt.get("free_parameters"):
+    if handler.opt.get("free_parameters") or connection.scope.get("method") == "OPTIONS":
         return
     known = {
         getattr(field.kwarg_definition, "name", None) or name
         for name, field in handler.parsed_fn_signature.parameters.items()
-    } - {"request", "data", "name"}
+    } - {"request", *connection.path_params}
     for sent in connection.query_params:
         if sent not in known:
             raise unknown_parameter(sent, sorted(known))

@@ -10,8 +10,9 @@ from headwater.api.rest.asking import AnyRequest, site_of
 
 @get("/health/live", opt=public(), sync_to_thread=False, summary="Is the process alive", tags=["health"])
 def live(request: AnyRequest) -> Response[Any]:
-    """200 while the process answers at all."""
-    return Response({"status": "ok"})
+    """200, or 503 with the reasons: then only a new start of the process helps."""
+    state = site_of(request).health.live()
+    return Response(state, status_code=200 if state["status"] != "down" else 503)
 
 
 @get("/health/ready", opt=public(), sync_to_thread=False, summary="May it be given work", tags=["health"])
@@ -23,4 +24,4 @@ def ready(request: AnyRequest) -> Response[Any]:
 
 @get("/metrics", opt=needs("ops"), summary="Prometheus gauges", tags=["health"], media_type="text/plain")
 async def prometheus(request: AnyRequest) -> Response[bytes]:
-    return Response(site_of(request).exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(site_of(request).exposition(), media_type="text/plain; version=0.0.4")

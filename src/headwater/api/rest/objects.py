@@ -1,20 +1,31 @@
 """The one manner of catalog objects on the wire: pages by cursor, ETag out, If-Match in, Idempotency-Key on create."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from litestar import Request, Response
 
+from headwater.collect.head import KEY_CHARACTERS_MAX
 from headwater.domain.cursors import checked_limit, cursor_of, position_of
 from headwater.domain.errors import BadInput, Conflict, NotFound
 from headwater.domain.events import text_of
 from headwater.domain.reading import decoded, read
+from headwater.domain.values import shown
+from headwater.observe.journal import get_journal
 from headwater.storage.catalog.base import Catalog, Stored
+
+audit = get_journal("audit")
 
 View = Callable[[Stored], Mapping[str, Any]]
 AnyRequest = Request[Any, Any, Any]
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The answer to a creation, kept for its repeats."""
+
+    body: Any
+    headers: dict[str, str]
 
 
 def instant(us: int | None) -> str | None:
@@ -54,8 +65,12 @@ def one_of(catalog: Catalog, kind: str, project: str, name: str, view: View = st
 def existing(catalog: Catalog, kind: str, project: str, name: str) -> Stored:
     stored = catalog.get(kind, project, name)
     if stored is None:
-        raise NotFound(f"no {kind} {name!r} in project {project!r}", value=name)
+        raise missing(kind, project, name)
     return stored
+
+
+def missing(kind: str, project: str, name: str) -> NotFound:
+    return NotFound(f"no {kind} {shown(name)} in project {project!r}", value=name)
 
 
 def create_once(
@@ -65,14 +80,21 @@ def create_once(
     key = request.headers.get("idempotency-key")
     if not key:
         return make()
-    if len(key) > 255:
-        raise BadInput("Idempotency-Key has more than 255 characters", code="BAD_HEADER", limit=255)
+    if len(key) > KEY_CHARACTERS_MAX:
+        raise BadInput(
+            f"Idempotency-Key: {len(key)} characters, at most {KEY_CHARACTERS_MAX}",
+            code="BAD_HEADER",
+            path="Idempotency-Key",
+            limit=KEY_CHARACTERS_MAX,
+        )
     kept = catalog.recall(project, scope, key)
     if kept is not None:
-        return Response(json.loads(kept), status_code=201)
+        answered = msgspec.json.decode(kept, type=Answered)
+        return Response(answered.body, status_code=201, headers=answered.headers)
     response = make()
     # Secrets are shown once: the kept answer is without them.
-    catalog.remember(project, scope, key, msgspec.json.encode(without_secrets(response.content)).decode())
+    answered = Answered(without_secrets(response.content), dict(response.headers))
+    catalog.remember(project, scope, key, msgspec.json.encode(answered).decode())
     return response
 
 
@@ -83,36 +105,41 @@ def without_secrets(content: Any) -> Any:
 
 
 def create(
-    catalog: Catalog,
-    request: AnyRequest,
-    kind: str,
-    project: str,
-    name: str,
-    body: Mapping[str, Any],
-    view: View = stamped,
+    catalog: Catalog, request: AnyRequest, kind: str, project: str, name: str, body: Mapping[str, Any], view: View
 ) -> Response[Any]:
-    return create_once(
-        catalog, request, project, kind, lambda: tagged(catalog.put(kind, project, name, body, if_version=0), 201, view)
-    )
+    return create_once(catalog, request, project, kind, lambda: made(catalog, request, kind, project, name, body, view))
 
 
-def replace(
-    catalog: Catalog,
-    request: AnyRequest,
-    kind: str,
-    project: str,
-    name: str,
-    body: Mapping[str, Any],
-    view: View = stamped,
+def made(
+    catalog: Catalog, request: AnyRequest, kind: str, project: str, name: str, body: Mapping[str, Any], view: View
 ) -> Response[Any]:
-    existing(catalog, kind, project, name)
-    return tagged(catalog.put(kind, project, name, body, if_version=wanted_version(request)), 200, view)
+    stored = catalog.put(kind, project, name, body, if_version=0)
+    tell("created", request, kind, project, name)
+    return tagged(stored, 201, view)
+
+
+def write(
+    catalog: Catalog, request: AnyRequest, kind: str, project: str, name: str, body: Mapping[str, Any], view: View
+) -> Response[Any]:
+    """Create or replace; with If-Match only replace."""
+    if catalog.get(kind, project, name) is None:
+        if "if-match" in request.headers:
+            raise missing(kind, project, name)
+        return made(catalog, request, kind, project, name, body, view)
+    stored = catalog.put(kind, project, name, body, if_version=wanted_version(request))
+    tell("changed", request, kind, project, name)
+    return tagged(stored, 200, view)
 
 
 def remove(catalog: Catalog, request: AnyRequest, kind: str, project: str, name: str) -> Response[None]:
     if not catalog.delete(kind, project, name, if_version=wanted_version(request)):
-        raise NotFound(f"no {kind} {name!r} in project {project!r}", value=name)
+        raise missing(kind, project, name)
+    tell("removed", request, kind, project, name)
     return Response(None, status_code=204)
+
+
+def tell(what: str, request: AnyRequest, kind: str, project: str, name: str) -> None:
+    audit.info(f"{kind}_{what}", project=project, name=name, by=request.state.access.key_id)
 
 
 def tagged(stored: Stored, status: int, view: View) -> Response[Any]:

@@ -4,22 +4,39 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 from litestar import Response, delete, get, post
 from litestar.params import FromPath, QueryParameter
 
 from headwater.api.auth import needs
-from headwater.api.rest.asking import AnyRequest, access_of, project_of, site_of
+from headwater.api.rest.asking import AnyRequest, End, Start, access_of, project_of, site_of
 from headwater.api.rest.definitions import definitions_of
+from headwater.collect.head import sane_request_id
 from headwater.domain.batches import new_uuid7
-from headwater.domain.queries import Answer, Facts
+from headwater.domain.errors import BadInput
+from headwater.domain.metrics import Metric
+from headwater.domain.queries import Answer, Facts, Query
+from headwater.domain.values import shown
 from headwater.engine.query.parse import decode_query
 from headwater.engine.query.points import metric_points, parse_metrics_parameters
 from headwater.engine.query.run import answer
 
 QUERY_ID = "headwater-query-id"
 """A caller may name its question by this header, to cancel it; the answer carries the id either way."""
+
+
+A_QUESTION = {
+    "metrics": ["events"],
+    "timeRange": {"last": "7d", "interval": "1d"},
+    "timeZone": "Europe/Berlin",
+    "dimensions": ["attributes.country"],
+    "filters": [{"field": "name", "operator": "in", "value": ["purchase"]}],
+    "order": [{"by": "events", "descending": True}],
+    "limit": 10,
+}
+
+T = TypeVar("T")
 
 
 class Stop:
@@ -36,15 +53,16 @@ class Stop:
 
     def stop(self) -> None:
         self.asked = True
-        if self._interrupt is not None:
-            self._interrupt()
+        interrupt = self._interrupt
+        if interrupt is not None:
+            interrupt()
 
 
 @asynccontextmanager
 async def stoppable(request: AnyRequest) -> AsyncIterator[tuple[str, Stop]]:
     """Stop the question when somebody cancels it or its connection drops."""
     site, project = site_of(request), access_of(request).project
-    query_id = request.headers.get(QUERY_ID) or str(new_uuid7())
+    query_id = query_id_of(request)
     stop = Stop()
     site.running.add(project, query_id, stop.stop)
     watcher = asyncio.create_task(stop_when_dropped(request, stop))
@@ -55,6 +73,17 @@ async def stoppable(request: AnyRequest) -> AsyncIterator[tuple[str, Stop]]:
         site.running.done(project, query_id)
 
 
+def query_id_of(request: AnyRequest) -> str:
+    given = request.headers.get(QUERY_ID)
+    if given is None:
+        return str(new_uuid7())
+    if sane_request_id(given.encode("latin-1", "replace")) is None:
+        raise BadInput(
+            f"{QUERY_ID}: expected 1 to 64 of A-Z a-z 0-9 . _ -, got {shown(given)}", code="BAD_HEADER", path=QUERY_ID
+        )
+    return given
+
+
 async def stop_when_dropped(request: AnyRequest, stop: Stop) -> None:
     while True:
         message = await request.receive()
@@ -63,17 +92,14 @@ async def stop_when_dropped(request: AnyRequest, stop: Stop) -> None:
             return
 
 
-@post("/api/v1/query", opt=needs("query"), status_code=200, summary="Ask a question", tags=["questions"])
-async def query(request: AnyRequest) -> Response[Answer]:
-    """Metrics over a time range, by dimensions, filtered; every answer says how fresh and how complete it is."""
+async def asked(request: AnyRequest, question: Query, work: Callable[..., T]) -> tuple[T, str]:
+    """What `work` (`answer` or `metric_points`) finds, and the id under which it can be stopped meanwhile."""
     site, project = site_of(request), await project_of(request)
-    question = decode_query(await request.body())
-    definitions = definitions_of(site.catalog, project.name)
     async with stoppable(request) as (query_id, stop):
         found = await site.lane.run(
-            lambda: answer(
+            lambda: work(
                 question,
-                definitions,
+                definitions_of(site.catalog, project.name),
                 project.warehouse,
                 now_us=time.time_ns() // 1000,
                 watermark_us=project.watermark_us(),
@@ -82,6 +108,19 @@ async def query(request: AnyRequest) -> Response[Answer]:
                 cancel=stop,
             )
         )
+    return found, query_id
+
+
+@post(
+    "/api/v1/query",
+    opt=needs("query", body=Query, example=A_QUESTION),
+    status_code=200,
+    summary="Ask a question",
+    tags=["questions"],
+)
+async def query(request: AnyRequest) -> Response[Answer]:
+    """Metrics over a time range, by dimensions, filtered; every answer says how fresh and how complete it is."""
+    found, query_id = await asked(request, decode_query(await request.body()), answer)
     return Response(found, headers={QUERY_ID: query_id})
 
 
@@ -91,32 +130,18 @@ async def query(request: AnyRequest) -> Response[Answer]:
 async def metrics(
     request: AnyRequest,
     names: Annotated[list[str] | None, QueryParameter(description="Metrics: repeated, or separated by commas")] = None,
-    start: Annotated[str | None, QueryParameter(name="timeRange[start]")] = None,
-    end: Annotated[str | None, QueryParameter(name="timeRange[end]")] = None,
+    start: Start = None,
+    end: End = None,
     last: Annotated[
         str | None, QueryParameter(name="timeRange[last]", description="Back from now: 24h, 7d, 1mo")
     ] = None,
     interval: Annotated[str | None, QueryParameter(name="timeRange[interval]", description="Size of a bucket")] = None,
     dimensions: Annotated[list[str] | None, QueryParameter(description="For example attributes.country")] = None,
     zone: Annotated[str | None, QueryParameter(name="timeZone", description="IANA name; default UTC")] = None,
-) -> Response[Any]:
+) -> Response[list[Metric]]:
     """One Metric per name, bucket and dimension values; `timestamp` is the bucket's start. No interval: one value."""
-    site, project = site_of(request), await project_of(request)
     question = parse_metrics_parameters(list(request.query_params.multi_items()))
-    definitions = definitions_of(site.catalog, project.name)
-    async with stoppable(request) as (query_id, stop):
-        points, facts = await site.lane.run(
-            lambda: metric_points(
-                question,
-                definitions,
-                project.warehouse,
-                now_us=time.time_ns() // 1000,
-                watermark_us=project.watermark_us(),
-                timeout_seconds=site.query_seconds_max,
-                points_max=site.points_max,
-                cancel=stop,
-            )
-        )
+    (points, facts), query_id = await asked(request, question, metric_points)
     return Response(points, headers={**fact_headers(facts), QUERY_ID: query_id})
 
 

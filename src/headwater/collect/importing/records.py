@@ -5,6 +5,7 @@ import uuid
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 NAMESPACE = uuid.UUID("5cf4a5f0-5d0b-5f0e-9c35-7f1d3b0c8a51")
 """Of all ids that imports derive. Never changes: it would make every imported file new."""
@@ -39,6 +40,18 @@ class Record(NamedTuple):
     """Offset behind it in the (decompressed) file: where reading goes on after it."""
     last: int
     """Its last line: reading goes on with the one after."""
+
+
+class _Why(msgspec.Struct):
+    code: str
+    detail: str
+
+
+class _Imported(msgspec.Struct):
+    why: _Why | UnsetType = msgspec.field(default=UNSET, name="import")
+
+
+_decode = msgspec.json.Decoder(_Imported).decode
 
 
 def derived_id(source: str, line: int, text: bytes) -> str:
@@ -78,3 +91,9 @@ def quarantined_event(origin: Origin, line: int, bad: BadLine) -> bytes:
             "import": {"file": origin.file, "line": line, "code": bad.code, "detail": bad.detail},
         }
     )
+
+
+def reason_of(event: bytes) -> tuple[str, str] | None:
+    """Code and detail of the bad line that an event was made of; None for a good one."""
+    why = _decode(event).why
+    return None if why is UNSET else (why.code, why.detail)

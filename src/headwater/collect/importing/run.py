@@ -11,7 +11,7 @@ from headwater.collect.importing.answers import RETRY_SECONDS
 from headwater.collect.importing.csv_rows import BY_NAME, Columns
 from headwater.collect.importing.formats import Read, format_of, origin_of, reader_of
 from headwater.collect.importing.opening import Input
-from headwater.collect.importing.records import BadLine, Origin, Record, bad_line, quarantined_event
+from headwater.collect.importing.records import BadLine, Origin, Record, bad_line, quarantined_event, reason_of
 from headwater.collect.importing.report import REJECTED_KEPT, FileReport, ImportReport, Rejected
 from headwater.collect.importing.state import Reached, identity_of, read_state, state_file, write_state
 from headwater.domain.errors import BadInput, Conflict, HeadwaterError, NotFound, Overloaded, Unavailable
@@ -141,12 +141,13 @@ class _Delivery:
             return
         except HeadwaterError as error:
             raise _Stopped(error) from error
-        self._count(lines, answer)
+        self._count(lines, events, answer)
 
     def _deliver_refused(self, line: int, event: bytes, error: BadInput) -> None:
         bad = bad_line(event, error.code, error.detail)
+        event = quarantined_event(self.origin, line, bad)
         try:
-            self._count([line], self._send_patiently(b"[" + quarantined_event(self.origin, line, bad) + b"]"))
+            self._count([line], [event], self._send_patiently(b"[" + event + b"]"))
         except HeadwaterError as again:
             # Not even that: it is not the event that is refused.
             raise _Stopped(again) from error
@@ -162,14 +163,16 @@ class _Delivery:
                     raise
             self._pause(wait_seconds)
 
-    def _count(self, lines: Sequence[int], answer: Mapping[str, Any]) -> None:
+    def _count(self, lines: Sequence[int], events: Sequence[bytes], answer: Mapping[str, Any]) -> None:
         self.file.accepted += answer["accepted"]
         self.file.duplicate += answer["duplicate"]
         self.file.quarantined += answer["quarantined"]
         for result in answer.get("results", ()):
             if result["status"] == "quarantined" and len(self._report.rejected) < REJECTED_KEPT:
-                line, code, detail = lines[result["index"]], result.get("code", ""), result.get("detail", "")
-                self._report.rejected.append(Rejected(self.origin.file, line, code, detail))
+                index = result["index"]
+                # Of a line that was no event the collector knows only that.
+                code, detail = reason_of(events[index]) or (result["code"], result["detail"])
+                self._report.rejected.append(Rejected(self.origin.file, lines[index], code, detail))
 
 
 def _import_file(

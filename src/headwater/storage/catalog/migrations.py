@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headwater.domain.errors import Damaged, Unavailable
 from headwater.observe.journal import get_journal
+from headwater.storage.durable import put_in_place
 
 FOLDER = Path(__file__).parent / "ddl"
 APPLICATION_ID = 0x48574341
@@ -82,14 +83,7 @@ def _copy(path: Path, migration: int) -> Path:
     finally:
         source.close()
         copy.close()
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(target)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    put_in_place(part, target)
     return target
 
 

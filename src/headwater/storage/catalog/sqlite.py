@@ -17,6 +17,7 @@ from headwater.domain.errors import BadInput, Conflict, Damaged, HeadwaterError,
 from headwater.observe.journal import get_journal
 from headwater.storage.catalog.base import Stored
 from headwater.storage.catalog.migrations import migrate
+from headwater.storage.durable import sync
 from headwater.storage.log.base import Counts, SegmentCounts
 from headwater.storage.urls import path_of
 
@@ -351,11 +352,7 @@ def _make_private(path: Path) -> None:
     except FileExistsError:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
-    folder_descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder_descriptor)
-    finally:
-        os.close(folder_descriptor)
+    sync(path.parent)
 
 
 def _present(con: sqlite3.Connection, kind: str, project: str, name: str) -> int | None:

@@ -199,6 +199,7 @@ class FileLake:
         elif not self._log.exists() and any(self._table.glob(f"{PARTITION}=*")):
             raise Damaged(
                 f"lake: {self._log} is missing, though {self._table} holds files",
+                code="LAKE_DAMAGED",
                 path=str(self._log),
                 hint="restore the folder from a copy, or move it away to fill a new lake from the log",
             )
@@ -284,6 +285,7 @@ class FileLake:
             path = commits.path_of(faulty[0], self._log)
             raise Damaged(
                 f"lake: commit {path.name} can't be read: {faults[faulty[0]]}",
+                code="LAKE_DAMAGED",
                 path=str(path),
                 hint="restore that file from a copy",
             )
@@ -296,6 +298,7 @@ class FileLake:
             point = f"{checkpoint:020d}.checkpoint.parquet" if checkpoint >= 0 else "no checkpoint"
             raise Damaged(
                 f"lake: can't read the table's log {self._log} (last commit {last}, {point}): {words}",
+                code="LAKE_DAMAGED",
                 path=str(self._log),
                 hint="restore the folder from a copy; while all commits since an older checkpoint are there, it is "
                 "enough to delete the last checkpoint and _last_checkpoint",

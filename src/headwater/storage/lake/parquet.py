@@ -59,7 +59,7 @@ def file_of(path: str, rows: int, size: int) -> DataFile:
     """From a commit's add action. Raises Damaged for a name that this module did not give."""
     match = NAME.fullmatch(path)
     if match is None:
-        raise Damaged(f"lake: {path!r} is listed but is no file of this lake", path=path)
+        raise Damaged(f"lake: {path!r} is listed but is no file of this lake", code="LAKE_DAMAGED", path=path)
     return DataFile(path, int(match[2]), int(match[3]), rows, size)
 
 
@@ -128,7 +128,7 @@ def read(files: Sequence[DataFile], table: Path, after_seq: int, connection: duc
         return Table.from_arrow(connection.sql(query))
     except duckdb.Error as error:
         names = ", ".join(file.path for file in files)
-        raise Damaged(f"lake: can't read {names}: {error}", path=names) from error
+        raise Damaged(f"lake: can't read {names}: {error}", code="LAKE_DAMAGED", path=names) from error
 
 
 def _check(file: DataFile, table: Path) -> None:
@@ -138,12 +138,16 @@ def _check(file: DataFile, table: Path) -> None:
         crc, size = checksum(table / file.path)
     except OSError as error:
         raise Damaged(
-            f"lake: can't read {file.path}: {error.strerror}", path=file.path, hint="restore that file from a copy"
+            f"lake: can't read {file.path}: {error.strerror}",
+            code="LAKE_DAMAGED",
+            path=file.path,
+            hint="restore that file from a copy",
         ) from error
     if crc != int(match[4], 16) or size != file.bytes:
         raise Damaged(
             f"lake: {file.path} is not what was written: {size} bytes with crc32c {crc:08x}, expected {file.bytes} "
             f"with {match[4]}",
+            code="LAKE_DAMAGED",
             path=file.path,
             hint="restore that file from a copy",
         )

@@ -16,3 +16,8 @@ def open_log_writer(url: str, on_durable: OnDurable, **settings: Any) -> LogWrit
 def open_log_reader(url: str, **settings: Any) -> LogReader:
     """A reader of the log at `url`, in any process."""
     return cast(LogReader, backend_of("log", url, KNOWN).open_reader(url, **settings))
+
+
+def set_log_aside(url: str) -> str:
+    """Out of the way with a log that is given up, so that a new one can be made; where it is then."""
+    return cast(str, backend_of("log", url, KNOWN).set_aside(url))

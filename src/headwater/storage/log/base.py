@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from headwater.domain.errors import Unavailable
+
 Counts = Mapping[tuple[int, str], int]
 """Events by (minute since epoch of `received`, ledger source label)."""
 
@@ -106,6 +108,9 @@ class LogWriter(Protocol):
 
     def queued(self) -> tuple[int, int]:
         """(events, bytes) handed over and not yet durable."""
+
+    def broken(self) -> Unavailable | None:
+        """Why nothing is taken any more until the log is opened anew; None while it works, or was closed. Cheap."""
 
     def trim(self, before_drop: Callable[[SegmentCounts], None]) -> int:
         """Delete whole segments that every registered consumer has reported done; returns how many.

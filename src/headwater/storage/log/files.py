@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from headwater.domain.errors import Damaged, Unavailable
@@ -26,14 +27,22 @@ def open_writer(
     bytes_max: int = 8 << 30,
     age_hours_max: float = 72,
     queue_bytes_max: int = 64 << 20,
+    make: bool = True,
     disk: Disk | None = None,
 ) -> FileLogWriter:
-    """Make the log where there is none, else find its durable end and go on there.
+    """Make the log where there is none (with `make`), else find its durable end and go on there.
 
     `first_seq_min` is the first seq of a log that is made now. Raises Unavailable (LOG_HELD by another writer, whose
-    pid is named; READ_ONLY; DISK_FULL) and Damaged (segments of another log; a format of a later release).
+    pid is named; READ_ONLY; DISK_FULL) and Damaged (LOG_MISSING; segments of another log; a format of a later release).
     """
     folder, disk = Path(path_of(url)), disk or Disk()
+    if not make and not _is_log(folder):
+        raise Damaged(
+            f"the log is gone: there was one in {folder}; put its folder back, or start once with --new-log to begin a "
+            "new one above the highest number that is stored: what was in the old log alone is lost",
+            code="LOG_MISSING",
+            path=str(folder),
+        )
     limits = Limits(segment_bytes, bytes_max, age_hours_max, queue_bytes_max)
     with contextlib.ExitStack() as undo:
         try:
@@ -73,6 +82,26 @@ def open_reader(url: str, *, disk: Disk | None = None) -> FileLogReader:
         hint="start the collect role on this data folder",
         retry_after_seconds=1,
     )
+
+
+def set_aside(url: str) -> str:
+    """Give the folder of a log that nobody holds another name; which."""
+    folder = Path(path_of(url))
+    aside = folder.with_name(f"{folder.name}.set-aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    disk = Disk()
+    try:
+        disk.rename(folder, aside)
+        disk.sync_folder(folder.parent)
+    except OSError as error:
+        raise refusal(error, folder) from error
+    return str(aside)
+
+
+def _is_log(folder: Path) -> bool:
+    try:
+        return (folder / "identity").exists() or bool(list_segments(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _hold(folder: Path, disk: Disk) -> int:

@@ -131,6 +131,10 @@ class FileLogWriter:
                 dropped += 1
             return dropped
 
+    def broken(self) -> Unavailable | None:
+        refusal = self._refusal
+        return None if refusal is None or refusal.code == "LOG_CLOSED" else refusal
+
     def facts(self) -> Mapping[str, float]:
         held = self._bytes_before + self._end
         return {**self._facts, "bytes": held, "damaged_ranges": count_set_aside(self._folder)}
