@@ -7,6 +7,7 @@ Blocks of 5,000 beside 10M rows: 5 ms; 13 ms with one event 30 days late. A bloc
 column of all rows in between: 140 ms for 30 days of 10M.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
@@ -24,10 +25,13 @@ one that can't be: 2.6 µs each. The rest is short, flat and plain; of such none
 
 # Rows go from Arrow into `hot` in one statement: a temporary table of all columns in between cost 1 µs an event. Only
 # what tells repeats is kept apart.
-KEYS = """
+KEYS = f"""
 create or replace temp table keys as
-select seq, id::uuid as id, has_id, source, make_timestamp(created_us) as created_at from block_events
-"""
+select seq, id::uuid as id, has_id, source, make_timestamp(created_us) as created_at,
+    case when strlen(attributes) >= {SUSPECT_BYTES} or contains(attributes, '\\u')
+    then variant_typeof(attributes::json::variant) end as suspect
+from block_events
+"""  # noqa: S608 - constants only
 REFUSED = """
 create or replace temp table refused as
 select seq, id::uuid as id, source, source_label, name, code, step, detail, suppressed,
@@ -39,11 +43,6 @@ select count(*), count(*) filter (has_id), count(distinct hash(source, id, creat
     count(*) filter (has_id and created_at is null)
 from keys
 """
-# Suspect attributes are cast only to see that they can be.
-SUSPECT = f"""
-select count(attributes::json::variant) from block_events
-where strlen(attributes) >= {SUSPECT_BYTES} or contains(attributes, '\\u')
-"""  # noqa: S608 - constants only
 # Of a key that stands twice, JSON's functions take the first value and VARIANT the last: a sealed row would answer
 # differently from a hot one. So such rows, told by their lists of keys (0.3 µs each), are made unambiguous: last wins.
 DOUBLED = """
@@ -62,12 +61,7 @@ select seq from keys where has_id qualify row_number() over (partition by source
 # block go in as a range around its middle and up to STRAYS_MAX others by value: with one event 30 days late beside 10M
 # rows 13 ms, 140 by a join. With more strays the join is as good.
 STRAYS_MAX = 20
-TIMES = f"""
-with own as (select distinct created_at as t from keys where has_id and created_at is not null),
-    middle as (select quantile_disc(t, 0.5) as m from own)
-select min(t) filter (near), max(t) filter (near), (list(t) filter (not near))[:{STRAYS_MAX + 1}]
-from (select t, t between m - interval 10 minutes and m + interval 10 minutes as near from own, middle)
-"""  # noqa: S608 - constants only
+NEAR_US = 600_000_000
 STORED = """
 with own as (select seq, id, source, created_at from keys where has_id)
 select seq from own semi join (
@@ -140,10 +134,10 @@ class Shape(NamedTuple):
 def write(con: duckdb.DuckDBPyConnection, block: Block, committed_us: int) -> Written:
     """The whole transaction; rolled back when anything raises."""
     clock = [perf_counter()]
-    with _registered(con, block) as refused, _transaction(con):
+    with _registered(con, block) as (events, refused), _transaction(con):
         shape = _look(con, refused)
         clock.append(perf_counter())
-        repeats = _repeats(con, shape) if shape.own else []
+        repeats = _repeats(con, shape, events) if shape.own else []
         clock.append(perf_counter())
         counts = _insert(con, shape, repeats, refused)
         _insert_ledger(con, block, counts)
@@ -161,7 +155,7 @@ def write(con: duckdb.DuckDBPyConnection, block: Block, committed_us: int) -> Wr
 
 def check(con: duckdb.DuckDBPyConnection, block: Block) -> None:
     """Everything that `write` casts, and nothing kept."""
-    with _registered(con, block) as refused, _transaction(con):
+    with _registered(con, block) as (_, refused), _transaction(con):
         shape = _look(con, refused)
         _inserted(con, INSERT_HOT.format(fresh="", attributes=shape.attributes))
         con.execute(INSERT_BATCHES).fetchall()
@@ -190,19 +184,18 @@ def _transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 @contextmanager
-def _registered(con: duckdb.DuckDBPyConnection, block: Block) -> Iterator[int]:
-    """The block's rows as views; yields how many are refused. Outside the transaction: an aborted one can't let go."""
-    refused = ArrowTable.from_arrow(block.quarantine)
-    # A stream could be read once only.
-    parts = {
-        "block_events": ArrowTable.from_arrow(block.events),
-        "block_quarantine": refused,
-        "block_batches": block.batches,
-    }
+def _registered(con: duckdb.DuckDBPyConnection, block: Block) -> Iterator[tuple[ArrowTable, int]]:
+    """The block's rows as views; yields the events and how many are refused. Outside the transaction: an aborted one
+    can't let go."""
+    # Tables: a stream could be read once only.
+    events, refused = ArrowTable.from_arrow(block.events), ArrowTable.from_arrow(block.quarantine)
+    parts = {"block_events": events, "block_batches": block.batches}
+    if refused.num_rows:
+        parts["block_quarantine"] = refused
     for name, rows in parts.items():
         con.register(name, rows)
     try:
-        yield refused.num_rows
+        yield events, refused.num_rows
     finally:
         for name in parts:
             con.unregister(name)
@@ -213,15 +206,14 @@ def _look(con: duckdb.DuckDBPyConnection, refused: int) -> Shape:
     con.execute(KEYS).fetchall()
     if refused:
         con.execute(REFUSED).fetchall()
-    con.execute(SUSPECT).fetchall()
     ((doubled,),) = con.execute(DOUBLED).fetchall()
     rows, own, different, timeless = con.execute(SHAPE).fetchall()[0]
     return Shape(rows, own, different, timeless, UNDOUBLED if doubled else PLAIN)
 
 
-def _repeats(con: duckdb.DuckDBPyConnection, shape: Shape) -> list[int]:
+def _repeats(con: duckdb.DuckDBPyConnection, shape: Shape, events: ArrowTable) -> list[int]:
     """Seqs that are not to be stored."""
-    times, bound = _times(con)
+    times, bound = _times(events)
     found = con.execute(STORED.format(times=times), bound).fetchall()
     if shape.different < shape.own:
         found += con.execute(IN_BLOCK).fetchall()
@@ -230,17 +222,20 @@ def _repeats(con: duckdb.DuckDBPyConnection, shape: Shape) -> list[int]:
     return sorted({seq for (seq,) in found})
 
 
-def _times(con: duckdb.DuckDBPyConnection) -> tuple[str, dict[str, Any]]:
+def _times(block_events: ArrowTable) -> tuple[str, dict[str, Any]]:
     """The condition for rows that a repeat in the block may be of, and its values."""
-    ((low, high, strays),) = con.execute(TIMES).fetchall()
-    if low is None:
+    sent = sorted({us for us in block_events.column("created_us").to_pylist() if us is not None})
+    if not sent:
         return "false", {}
-    strays = strays or []
+    middle = sent[len(sent) // 2]
+    first = bisect_left(sent, middle - NEAR_US)
+    last = bisect_right(sent, middle + NEAR_US)
+    strays = sent[:first] + sent[last:]
     if len(strays) > STRAYS_MAX:
         return BY_JOIN, {}
-    bound = {"low": low, "high": high} | {f"stray{place}": at for place, at in enumerate(strays)}
-    by_value = "".join(f" or created_at = $stray{place}" for place in range(len(strays)))
-    return f"created_at between $low and $high{by_value}", bound
+    bound = {"low": sent[first], "high": sent[last - 1]} | {f"stray{place}": us for place, us in enumerate(strays)}
+    by_value = "".join(f" or created_at = make_timestamp($stray{place})" for place in range(len(strays)))
+    return f"created_at between make_timestamp($low) and make_timestamp($high){by_value}", bound
 
 
 def _insert(con: duckdb.DuckDBPyConnection, shape: Shape, repeats: list[int], refused: int) -> dict[str, int]:
