@@ -53,6 +53,19 @@ def placed(url: str, default: str, project: str) -> str:
     return url.replace("{project}", project) if url else default
 
 
+def warehouse_at(url: str, room: config.Warehouse) -> Warehouse:
+    """Opened as the settings say."""
+    return open_warehouse(
+        url,
+        memory_bytes_max=room.memory_bytes_max,
+        threads=room.threads,
+        seal_rows=room.seal_rows,
+        seal_rows_min=room.seal_rows_min,
+        seal_age_seconds=room.seal_age_seconds,
+        wal_bytes_max=room.wal_bytes_max,
+    )
+
+
 class OpenProject:
     """Opening and closing block for up to seconds: use a thread. Raises what the stores raise; then nothing is open."""
 
@@ -105,16 +118,7 @@ class OpenProject:
             self._closing = undo.pop_all()
 
     def open_stores(self, undo: ExitStack) -> None:
-        room = self.settings.warehouse
-        self.warehouse: Warehouse = open_warehouse(
-            self.places.warehouse,
-            memory_bytes_max=room.memory_bytes_max,
-            threads=room.threads,
-            seal_rows=room.seal_rows,
-            seal_rows_min=room.seal_rows_min,
-            seal_age_seconds=room.seal_age_seconds,
-            wal_bytes_max=room.wal_bytes_max,
-        )
+        self.warehouse: Warehouse = warehouse_at(self.places.warehouse, self.settings.warehouse)
         undo.callback(self.warehouse.close)
         self.lake: Lake = open_lake(self.places.lake)
         undo.callback(self.lake.close)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headwater import config
 from headwater.boot.locks import hold_roles, roles_of
-from headwater.boot.project import CONSUMERS, Places
+from headwater.boot.project import CONSUMERS, Places, warehouse_at
 from headwater.boot.serve import prepare_folder
 from headwater.domain.errors import Damaged, NotFound, Unavailable
 from headwater.observe.journal import get_journal
@@ -43,16 +43,7 @@ def rebuild_project(data: Path, project: str, *, keep_old: bool, lake_gap: bool,
         old = open_old(places.warehouse, settings)
         if old is not None:
             opened.callback(old.close)
-        room = settings.warehouse
-        new = open_warehouse(
-            f"duckdb://{fresh}/warehouse.duckdb",
-            memory_bytes_max=room.memory_bytes_max,
-            threads=room.threads,
-            seal_rows=room.seal_rows,
-            seal_rows_min=room.seal_rows_min,
-            seal_age_seconds=room.seal_age_seconds,
-            wal_bytes_max=room.wal_bytes_max,
-        )
+        new = warehouse_at(f"duckdb://{fresh}/warehouse.duckdb", settings.warehouse)
         opened.callback(new.close)
         report = rebuild(lake, writer.reader, new, old=old, lake_gap=lake_gap, progress=progress)
         opened.close()

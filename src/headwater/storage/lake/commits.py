@@ -16,7 +16,8 @@ from typing import Any
 import google_crc32c
 from deltalake import DeltaTable
 
-from headwater.storage.lake.parquet import PARTITION, Written, sync
+from headwater.storage.durable import sync
+from headwater.storage.lake.parquet import PARTITION, Written
 from headwater.storage.log.base import Position
 
 OWN = "headwater"

@@ -26,6 +26,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from headwater.domain.errors import Conflict, Damaged, Unavailable
 from headwater.storage.crash import crash_point
+from headwater.storage.durable import sync
 from headwater.storage.lake import commits, parquet
 from headwater.storage.lake.base import Version
 from headwater.storage.lake.parquet import PARTITION, DataFile
@@ -195,7 +196,7 @@ class FileLake:
         self._staging.mkdir(mode=0o700)
         if not self._table.exists():
             self._table.mkdir(mode=0o700)
-            parquet.sync(self._folder)
+            sync(self._folder)
         elif not self._log.exists() and any(self._table.glob(f"{PARTITION}=*")):
             raise Damaged(
                 f"lake: {self._log} is missing, though {self._table} holds files",
@@ -223,8 +224,8 @@ class FileLake:
         aside = self._folder / "set-aside"
         aside.mkdir(mode=0o700, exist_ok=True)
         torn.rename(aside / f"{last:020d}-{time.time_ns()}.json")
-        parquet.sync(aside)
-        parquet.sync(self._log)
+        sync(aside)
+        sync(self._log)
         return True
 
     def _sync_tail(self) -> None:
@@ -232,7 +233,7 @@ class FileLake:
         last, _ = commits.versions(self._log)
         if last >= 0:
             for each in (commits.path_of(last, self._log), self._log, self._table):
-                parquet.sync(each)
+                sync(each)
         self._log.chmod(0o700)
         for name in (f"{last:020d}.json", "_last_checkpoint"):
             if (self._log / name).exists():
@@ -313,10 +314,10 @@ class FileLake:
             table.create_checkpoint()
             for name in self._log.glob(f"{self._version:020d}.checkpoint*"):
                 name.chmod(0o600)
-                parquet.sync(name)
+                sync(name)
             (self._log / "_last_checkpoint").chmod(0o600)
-            parquet.sync(self._log / "_last_checkpoint")
-            parquet.sync(self._log)
+            sync(self._log / "_last_checkpoint")
+            sync(self._log)
             table.cleanup_metadata()
         except (DeltaError, OSError):
             self._checkpoint_failures += 1
@@ -327,7 +328,7 @@ def _locked(folder: Path) -> int:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)
-        parquet.sync(each.parent)
+        sync(each.parent)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

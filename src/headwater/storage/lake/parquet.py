@@ -5,7 +5,6 @@ no checksum. So the name does, and every read checks it first (1 ms for 50k even
 """
 
 import datetime as dt
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import msgspec
 from arro3.core import Table
 
 from headwater.domain.errors import Damaged
+from headwater.storage.durable import sync
 from headwater.storage.lake.base import COLUMNS
 
 PARTITION = "received_on"
@@ -161,15 +161,6 @@ def checksum(path: Path) -> tuple[int, int]:
             crc = google_crc32c.extend(crc, piece)
             size += len(piece)
     return crc, size
-
-
-def sync(path: Path) -> None:
-    """fsync of a file or folder. Raises OSError: what was written may be gone then."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _quoted(path: Any) -> str:
