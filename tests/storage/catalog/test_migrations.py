@@ -13,7 +13,11 @@ from headwater.storage.catalog.migrations import migrate
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(migrations.FOLDER, tmp_path / "ddl"))
+    """The migrations of a release that knew the first one alone."""
+    folder = tmp_path / "ddl"
+    folder.mkdir()
+    shutil.copy(migrations.FOLDER / "0001_objects.sql", folder)
+    return folder
 
 
 @pytest.fixture
@@ -82,12 +86,14 @@ def test_a_migration_that_ends_inside_a_statement_is_refused(con: sqlite3.Connec
 
 
 def test_a_newer_file_is_refused_with_the_cure(con: sqlite3.Connection, path: Path, folder: Path) -> None:
-    (folder / "0002_more.sql").write_text("create table more(x);")
+    more = folder / "0002_more.sql"
+    more.write_text("create table more(x);")
     migrate(con, path, folder)
+    more.unlink()
     with pytest.raises(
         Unavailable, match=r"format 2, this headwater knows up to 1; .*catalog\.sqlite\.before-0002"
     ) as e:
-        migrate(con, path)
+        migrate(con, path, folder)
     assert e.value.code == "CATALOG_NEWER"
 
 
@@ -96,6 +102,17 @@ def test_migrating_again_does_nothing(con: sqlite3.Connection, path: Path) -> No
     changes = con.total_changes
     migrate(con, path)
     assert con.total_changes == changes
+
+
+def test_a_catalog_of_the_first_release_gets_jobs_and_keeps_its_objects(
+    con: sqlite3.Connection, path: Path, folder: Path
+) -> None:
+    migrate(con, path, folder)
+    con.execute("insert into refused values ('p', 1, 'web', 5)")
+    migrate(con, path)
+    assert con.execute("select count(*) from jobs").fetchone() == (0,)
+    assert con.execute("select n from refused").fetchall() == [(5,)]
+    assert path.with_name("catalog.sqlite.before-0002").exists()
 
 
 def test_names_of_migrations_count_without_gaps() -> None:

@@ -1,4 +1,4 @@
-"""The catalog: projects, keys, schemas, definitions, settings, and the counts of trimmed logs. One for all projects.
+"""The catalog: projects, keys, schemas, definitions, jobs, and the counts of trimmed logs. One for all projects.
 
 Objects are documents: (kind, project, name) → JSON body, with a version that counts from 1. Every change raises the
 catalog's revision in the same transaction; roles watch that number to know that a key or schema has changed.
@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from headwater.storage.catalog.jobs import Jobs
+from headwater.storage.catalog.schedules import Schedules
 from headwater.storage.log.base import Counts, SegmentCounts
 
 
@@ -25,6 +27,12 @@ class Stored(msgspec.Struct, frozen=True):
 
 class Catalog(Protocol):
     """Thread-safe. Every write is durable at return. Raises Unavailable for IO."""
+
+    @property
+    def jobs(self) -> Jobs: ...
+
+    @property
+    def schedules(self) -> Schedules: ...
 
     def revision(self) -> int:
         """Cheap (< 0.1 ms): polled several times a second by every role."""

@@ -17,6 +17,8 @@ from headwater.domain.errors import BadInput, Conflict, Damaged, HeadwaterError,
 from headwater.observe.journal import get_journal
 from headwater.storage.catalog.base import Stored
 from headwater.storage.catalog.migrations import migrate
+from headwater.storage.catalog.sqlite_jobs import SqliteJobs
+from headwater.storage.catalog.sqlite_schedules import SqliteSchedules
 from headwater.storage.durable import sync
 from headwater.storage.log.base import Counts, SegmentCounts
 from headwater.storage.urls import path_of
@@ -53,6 +55,8 @@ class SqliteCatalog:
         self._lock = threading.Lock()
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
+        self.jobs = SqliteJobs(self._read, self._write, self._decoded)
+        self.schedules = SqliteSchedules(self._read, self._write, self.jobs)
         with self._said("open"):
             _make_private(path)
             self._writer = self._connect()
@@ -214,17 +218,20 @@ class SqliteCatalog:
                     self._drain()
 
     @contextmanager
-    def _write(self, *names: str, checkpoint: bool = True) -> Iterator[sqlite3.Connection]:
-        """One transaction, durable after the block. Waits at most `busy_seconds_max` for writers of this process,
-        and as long again for those of others."""
+    def _write(
+        self, *names: str, checkpoint: bool = True, busy_seconds_max: float | None = None
+    ) -> Iterator[sqlite3.Connection]:
+        """One transaction, durable after the block. Waits at most `busy_seconds_max` (default: the catalog's own) for
+        writers of this process, and as long again for those of others."""
         for name in names:
             _check_name(name)
-        if not self._lock.acquire(timeout=self._busy_seconds_max):
+        wait = self._busy_seconds_max if busy_seconds_max is None else busy_seconds_max
+        if not self._lock.acquire(timeout=wait):
             raise self._busy()
         try:
             self._check_open()
             with self._said("write"):
-                self._writer.execute("begin immediate")
+                self._begin(wait)
                 try:
                     yield self._writer
                 except BaseException:
@@ -235,6 +242,16 @@ class SqliteCatalog:
                 self._checkpoint()
         finally:
             self._lock.release()
+
+    def _begin(self, busy_seconds_max: float) -> None:
+        if busy_seconds_max == self._busy_seconds_max:
+            self._writer.execute("begin immediate")
+            return
+        self._writer.execute(f"pragma busy_timeout = {busy_seconds_max * 1000:.0f}")
+        try:
+            self._writer.execute("begin immediate")
+        finally:
+            self._writer.execute(f"pragma busy_timeout = {self._busy_seconds_max * 1000:.0f}")
 
     def _commit(self) -> None:
         try:
