@@ -194,6 +194,17 @@ def test_a_read_stops_before_too_many_events_but_gives_one_frame(log: Opened) ->
     assert [frame.first_seq for frame in reader.read(10, 20, 0.0)] == [11, 21]
 
 
+def test_a_read_stops_before_too_many_bytes_but_gives_one_frame(log: Opened) -> None:
+    writer = log.writer()
+    for token in range(6):
+        writer.append(entry(1, b"%d" % token * 10_000), token)
+        log.wait_for(token)
+    reader = log.reader()
+    assert [frame.first_seq for frame in reader.read(0, 100, 0.0, 35_000)] == [1, 2, 3]
+    assert [frame.first_seq for frame in reader.read(3, 100, 0.0, 9_000)] == [4]
+    assert [frame.first_seq for frame in reader.read(3, 100, 0.0)] == [4, 5, 6]
+
+
 @pytest.mark.parametrize("where", ["own", "other"])
 def test_a_waiting_reader_is_given_what_becomes_durable(log: Opened, where: str) -> None:
     writer = log.writer()

@@ -11,6 +11,7 @@ from tests.blocks import LOG_ID, NOON_US, block, event, refused, request, settle
 
 from headwater.domain import plans
 from headwater.domain.errors import BadInput, Conflict
+from headwater.domain.retention import Horizon
 from headwater.storage.log.base import Position
 from headwater.storage.warehouse import KNOWN, open_warehouse
 from headwater.storage.warehouse.base import LedgerRow, Warehouse
@@ -299,6 +300,33 @@ def slow_plan() -> plans.Plan:
     return plans.EventsPage(limit=20_000)
 
 
+def test_a_refused_event_that_comes_again_in_the_same_words_is_a_duplicate(opening: Open) -> None:
+    warehouse = opening()
+    first = refused(1)
+    own = {name: first[name] for name in ("id", "source", "event")}
+    nameless = refused(2, id=None, name=None, source="(unknown)")
+    loaded = warehouse.load(block([event(3)], 4, quarantine=[first, nameless, {**refused(4), **own}]))
+    assert (loaded.stored, loaded.quarantined, loaded.duplicate) == (1, 2, 1)
+    again = [
+        {**refused(5), **own, "source_label": "(other)"},
+        {**refused(6), **own, "event": "other words"},
+        {**refused(7), **own, "source": "app"},
+        {**nameless, "seq": 8},
+        {**refused(9), **own, "suppressed": True},
+        {**refused(10), **own},
+    ]
+    loaded = warehouse.load(
+        block([event(11, id=event(3)["id"], created_us=event(3)["created_us"])], 11, 4, quarantine=again)
+    )
+    assert (loaded.quarantined, loaded.duplicate, loaded.suppressed) == (3, 3, 1)
+    assert warehouse.facts()["quarantined"] == 5
+    assert totals(warehouse) == {"stored": 1, "duplicate": 4, "quarantined": 5, "suppressed": 1, "lost": 0}
+    rows = warehouse.ledger(0, 1 << 40, "(other)").rows
+    assert [(row.duplicate, row.quarantined) for row in rows] == [(1, 0)]
+    (receipt,) = warehouse.receipts(first["id"], first["source"])
+    assert (receipt.state, receipt.seq, receipt.reason, receipt.duplicates) == ("quarantined", 1, first["code"], 3)
+
+
 def test_the_digest_does_not_depend_on_how_rows_are_kept(opening: Open) -> None:
     warehouse = opening(seal_rows=3, seal_rows_min=3)
     attributes = ['{"b": 1, "a": {"z": [1, 2.5], "y": null}}', '{"a": 1.0, "A": "x"}', "{}"]
@@ -306,7 +334,12 @@ def test_the_digest_does_not_depend_on_how_rows_are_kept(opening: Open) -> None:
     rows.append(event(4, id=rows[0]["id"], created_us=rows[0]["created_us"]))
     warehouse.load(block(rows, 5, quarantine=[refused(5)]))
     hot = warehouse.digest(5)
-    assert {name: count for name, (count, _) in hot.items()} == {"events": 3, "duplicates": 1, "quarantine": 1}
+    assert {name: count for name, (count, _) in hot.items()} == {
+        "events": 3,
+        "duplicates": 1,
+        "quarantine": 1,
+        "replayed": 0,
+    }
     settle(warehouse)
     assert warehouse.facts()["rows_hot"] == 0
     assert warehouse.digest(5) == hot
@@ -352,3 +385,103 @@ def test_tables_of_another_kind_than_arrow_s_own_are_taken(warehouse: Warehouse)
     warehouse.load(type(made)(made.position, made.after_seq, stream, made.quarantine, made.batches, {}))
     assert stored_seqs(warehouse) == [1]
     assert table([], {"x": "int64"}).num_rows == 0
+
+
+DAY_US = 86_400_000_000
+
+
+def old(seq: int, days: int = 3, **columns: Any) -> dict[str, Any]:
+    at = NOON_US - days * DAY_US + seq
+    return event(seq, **({"created_us": at, "occurred_us": at, "received_us": at} | columns))
+
+
+def removed_all(warehouse: Warehouse, horizon: Horizon) -> dict[str, int]:
+    """What all steps together took away."""
+    warehouse.raise_horizon(horizon)
+    counts = {"events": 0, "quarantined": 0, "rows": 0}
+    while (step := warehouse.remove_some()) is not None:
+        for name in counts:
+            counts[name] += getattr(step, name)
+    return counts
+
+
+def yesterday() -> Horizon:
+    return Horizon(NOON_US - DAY_US, NOON_US - DAY_US)
+
+
+def test_a_removal_takes_what_its_dry_run_told_and_counts_it_where_it_was_stored(opening: Open) -> None:
+    warehouse = opening()
+    refusals = [refused(4, received_us=NOON_US - 3 * DAY_US), refused(5)]
+    warehouse.load(block([old(1), event(2), old(3, source="app")], 6, quarantine=refusals))
+    told = warehouse.removable(yesterday())
+    assert (told.events, told.quarantined, told.first_us) == (2, 1, NOON_US - 3 * DAY_US + 1)
+    assert stored_seqs(warehouse) == [1, 2, 3], "a dry run changes nothing"
+    assert removed_all(warehouse, yesterday()) == {"events": 2, "quarantined": 1, "rows": told.rows}
+    for reopened in (False, True):
+        each = opening() if reopened else warehouse
+        assert stored_seqs(each) == [2]
+        rows = {
+            (row.minute, row.source): (row.stored, row.quarantined, row.removed)
+            for row in each.ledger(0, 1 << 40, None).rows
+        }
+        minute = (NOON_US - 3 * DAY_US) // 60_000_000
+        assert rows == {(minute, "web"): (0, 0, 2), (minute, "app"): (0, 0, 1), (NOON_MINUTE, "web"): (1, 1, 0)}
+        assert each.removable(yesterday()).rows == 0
+        assert each.remove_some() is None
+
+
+def test_from_the_horizon_on_late_events_and_repeats_of_removed_ones_are_removed(opening: Open) -> None:
+    warehouse = opening()
+    warehouse.load(block([old(1), event(2)], 2))
+    removed_all(warehouse, yesterday())
+    again = old(3, id=old(1)["id"], created_us=old(1)["created_us"], occurred_us=old(1)["occurred_us"])
+    for after in (2, 5):
+        loaded = warehouse.load(
+            block([again | {"seq": after + 1}, old(after + 2, days=9), event(after + 3)], after + 3, after_seq=after)
+        )
+        assert (loaded.stored, loaded.duplicate, loaded.removed) == (1, 0, 2)
+        warehouse = opening()
+    assert stored_seqs(warehouse) == [2, 5, 8]
+    row = warehouse.ledger(0, 1 << 40, None).totals
+    assert (row.stored, row.removed) == (3, 5)
+
+
+def test_an_event_without_a_timestamp_is_known_again_after_its_removal(warehouse: Warehouse) -> None:
+    warehouse.load(block([old(1, created_us=None)], 1))
+    removed_all(warehouse, yesterday())
+    loaded = warehouse.load(block([event(2, id=old(1)["id"], created_us=None)], 2, after_seq=1))
+    assert (loaded.stored, loaded.duplicate) == (0, 1)
+
+
+def test_a_horizon_never_goes_back_and_its_history_is_kept(opening: Open) -> None:
+    warehouse = opening()
+    warehouse.load(block([event(1)], 1))
+    assert warehouse.removals() == []
+    assert warehouse.raise_horizon(yesterday()) == yesterday()
+    assert warehouse.raise_horizon(Horizon()) == yesterday()
+    later = Horizon(NOON_US, 0)
+    warehouse.load(block([event(2)], 2, after_seq=1))
+    assert warehouse.raise_horizon(later) == Horizon(NOON_US, yesterday().quarantine_before_us)
+    for reopened in (False, True):
+        each = opening() if reopened else warehouse
+        assert [removal.seq for removal in each.removals()] == [1, 2]
+        assert each.removals()[-1].horizon == Horizon(NOON_US, yesterday().quarantine_before_us)
+
+
+def test_everything_can_be_removed(warehouse: Warehouse) -> None:
+    warehouse.load(block([event(seq) for seq in range(1, 200)], 200, quarantine=[refused(200)]))
+    removed_all(warehouse, Horizon(NOON_US + DAY_US, NOON_US + DAY_US))
+    settle(warehouse)
+    assert stored_seqs(warehouse) == []
+    row = warehouse.ledger(0, 1 << 40, None).totals
+    assert (row.stored, row.quarantined, row.removed) == (0, 0, 200)
+    assert warehouse.load(block([event(201, occurred_us=NOON_US + DAY_US)], 201, after_seq=200)).stored == 1
+
+
+def test_reclaiming_changes_no_row(warehouse: Warehouse) -> None:
+    warehouse.load(block([event(seq) for seq in range(1, 200)], 200))
+    kept = warehouse.digest(200)
+    for space in warehouse.reclaim():
+        assert space.total_bytes >= space.used_bytes
+    assert warehouse.digest(200) == kept
+    assert warehouse.space().total_bytes >= warehouse.space().free_bytes >= 0

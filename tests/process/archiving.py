@@ -1,7 +1,7 @@
 """A log and a lake in a folder with the archive between them, run in a thread."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ class Archiving:
         self.log_settings = log_settings
         self.lake_url = f"file://{folder}/lake"
         self.seals: list[Seal] = []
+        self.told: list[str | None] = []
+        """By `on_stall`."""
         self.failure: Exception | None = None
         self._changed = threading.Condition()
         self._outcomes: dict[Any, Any] = {}
@@ -45,7 +47,9 @@ class Archiving:
 
     def start(self, **settings: Any) -> Archive:
         self._stop = threading.Event()
-        archive = Archive(self.writer.reader(), open_lake(self.lake_url), on_seal=self._on_seal, **settings)
+        archive = Archive(
+            self.writer.reader(), open_lake(self.lake_url), on_seal=self._on_seal, on_stall=self._on_stall, **settings
+        )
         self._thread = threading.Thread(target=self._run, args=(archive,))
         self._thread.start()
         return archive
@@ -65,6 +69,10 @@ class Archiving:
             assert self._changed.wait_for(
                 lambda: bool(self.seals) and self.seals[-1].position.seq >= seq, WAIT_SECONDS
             ), self.seals
+
+    def wait_told(self, enough: Callable[[list[str | None]], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: enough(self.told), WAIT_SECONDS), self.told
 
     def seal_all(self, **settings: Any) -> None:
         """Everything in the log is in the lake at return."""
@@ -91,6 +99,11 @@ class Archiving:
     def _on_seal(self, seal: Seal) -> None:
         with self._changed:
             self.seals.append(seal)
+            self._changed.notify_all()
+
+    def _on_stall(self, reason: str | None) -> None:
+        with self._changed:
+            self.told.append(reason)
             self._changed.notify_all()
 
     def _on_durable(self, outcomes: Sequence[tuple[Any, Any]]) -> None:

@@ -5,6 +5,7 @@ import uuid
 from collections import Counter
 
 import pytest
+from arro3.core import DataType
 from frames import LOG_ID, RECEIVED_US, batch_of, event, frame_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from headwater.domain.batches import Form, Verdict
 from headwater.domain.events import datetime_of, derived_id, minute_of, occurred_us
 from headwater.process import pipeline
-from headwater.process.arrow import rows_of
+from headwater.process.arrow import rows_of, table_of
 from headwater.process.identify import derived_text
 from headwater.process.pipeline import STEPS, blocks_of
 from headwater.process.work import Work
@@ -312,3 +313,49 @@ def test_the_clients_clock_is_read_to_the_microsecond():
 
 def test_the_steps_can_be_printed():
     assert [step.__name__ for step in pipeline.STEPS] == ["identify", "describe", "clock", "context"]
+
+
+def test_parts_of_a_block_give_what_the_whole_gives(monkeypatch):
+    def frames() -> list[Frame | Damage]:
+        sizes = (1, 3, 7, 2, 2, 1)
+        verdict = Verdict(0, "TYPE_MISMATCH", "no", "web")
+        batches = [batch_of([event(10 * k + i) for i in range(n)], verdicts=[verdict]) for k, n in enumerate(sizes)]
+        entries = frame_of(*batches)
+        return [entries, Damage(17, 3, {(1, "web"): 3}, "torn"), frame_of(batch_of([event(90)]), first_seq=20)]
+
+    whole = block_of(*(todo := frames()))
+    for most in (1, 3, 4, 5, 10):
+        monkeypatch.setattr(pipeline, "PART_EVENTS", most)
+        parts, stats = blocks_of(todo, 0, LOG_ID)
+        assert rows_of(parts.events) == rows_of(whole.events)
+        assert rows_of(parts.quarantine) == rows_of(whole.quarantine)
+        assert rows_of(parts.batches) == rows_of(whole.batches) and parts.lost == whole.lost
+        assert stats.events == 20 and stats.rejects == {("collect", "TYPE_MISMATCH"): 6}
+        assert len(parts.events.to_batches()) == 1
+
+
+def test_entries_that_are_no_batch_take_what_all_parts_of_their_frame_leave_over(monkeypatch):
+    monkeypatch.setattr(pipeline, "PART_EVENTS", 2)
+    good = [batch_of([event(2 * k, source="ios"), event(2 * k + 1)]) for k in range(3)]
+    frame = frame_of(*good, batch_of([event(8), event(9)]), counts={"web": 5, "ios": 3})
+    payloads = [*frame.payloads[:3], b"\xc1?"]
+    block = block_of(Frame(1, 8, frame.kind, frame.counts, payloads, frame.entry_sizes))
+    assert sorted(row["source_label"] for row in rows_of(block.quarantine)) == ["web", "web"]
+
+
+def test_attributes_that_are_no_utf_8_go_alone():
+    texts = [b'{"name":"a","data":{"attributes":{"k":"%s"}}}' % text for text in (b"\xc3\xbc", b"\xff", b"x")]
+    block = block_of(frame_of(batch_of(texts), counts={"site": 3}))
+    assert block.events.column("seq").to_pylist() == [1, 3]
+    assert block.events.column("attributes").to_pylist() == ['{"k":"ü"}', '{"k":"x"}']
+    assert [row["code"] for row in rows_of(block.quarantine)] == ["STEP_FAILED"]
+
+
+@given(st.lists(st.none() | st.booleans(), max_size=9), st.sampled_from(["string", "int64", "bool"]))
+def test_columns_of_one_value_are_what_they_say(values, kind):
+    if kind != "bool":
+        values = [None for _ in values]
+    column = table_of({"a": values}, {"a": f"{kind}?"}).column("a")
+    assert column.to_pylist() == values and column.type == {"string": DataType.string(), "int64": DataType.int64()}.get(
+        kind, DataType.bool()
+    )

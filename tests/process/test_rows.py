@@ -173,3 +173,33 @@ def test_a_batch_whose_body_does_not_hold_its_events_is_kept_in_one_piece() -> N
 def test_small_requests_share_a_frame_and_a_gap_ends_it() -> None:
     frames = [frame_of(batch_of([event(n)]), first_seq=n) for n in (1, 2, 3, 7, 8)]
     assert [(frame.first_seq, frame.n) for frame in frames_of(rows_of(frames))] == [(1, 3), (7, 2)]
+
+
+def test_each_event_has_the_label_of_its_own_source_and_the_senders_where_it_names_none() -> None:
+    sources = ["ios", "nobody-knows-me", None, "web"]
+    events = [event(n, source=source) for n, source in enumerate(sources)]
+    del events[2]["source"]
+    whole = frame_of(batch_of(events, source="site"), counts={"ios": 1, "site": 1, "web": 1, OTHER_SOURCE: 1})
+    a_line_each = frame_of(batch_of(events, source="site", form=Form.NDJSON), counts=dict.fromkeys(KNOWN, 1))
+    expected = ["ios", OTHER_SOURCE, "site", "web"]
+    assert rows_of([whole])["source_label"].to_pylist() == expected
+    assert rows_of([a_line_each])["source_label"].to_pylist() == expected
+
+
+def test_one_event_that_is_not_utf8_leaves_all_others_as_they_came() -> None:
+    odd = batch_of([event(1), b"\xe2\x98 cut short"], form=Form.NDJSON, verdicts=[Verdict(1, "BROKEN", "$[1]", "web")])
+    snow = batch_of([event(2, name="\u2603"), event(3)])
+    table = rows_of([frame_of(odd), frame_of(snow, first_seq=3)])
+    texts = table["event"].to_pylist()
+    assert texts[1] == "\\xe2\\x98 cut short"
+    assert [msgspec.json.decode(text)["name"] for text in texts[::2] + texts[3:]] == [
+        "page_view",
+        "\u2603",
+        "page_view",
+    ]
+    assert table["event_bytes"].to_pylist() == [None, b"\xe2\x98 cut short", None, None]
+
+
+def test_nothing_makes_a_table_without_rows() -> None:
+    assert rows_of([]).num_rows == 0
+    assert rows_of([]).column_names == [*COLUMNS]

@@ -5,6 +5,7 @@ import signal
 import threading
 import uuid
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 import pytest
@@ -263,6 +264,53 @@ def test_the_watermark_follows_the_clock_once_all_is_loaded(house):
     house.stop()
 
 
+class Watched(Inline):
+    """What was under way beside each load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beside: list[int] = []
+
+    def begin(self) -> None:
+        super().begin()
+        self.beside.append(self.pending())
+
+
+def test_whole_blocks_are_decoded_beside_the_load_of_the_one_before(house):
+    house.append_each(*[batch_of([event(10 * k + i) for i in range(10)]) for k in range(5)])
+    decoder = Watched()
+    stream = house.start(decoder=decoder, events_per_load_max=10)
+    house.wait_loaded(stream)
+    house.stop()
+    assert decoder.beside == [1, 1, 1, 1, 0] and house.ledger().totals.stored == 50
+
+
+class Meanwhile:
+    """A warehouse during whose first load more comes, frame by frame."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.sizes: list[int] = []
+
+    def load(self, block):
+        self.sizes.append(block.events.num_rows)
+        if len(self.sizes) == 1:
+            self.house.append_each(*[batch_of([event(100 + k)]) for k in range(4)])
+        return self.house.warehouse.load(block)
+
+    def __getattr__(self, name):
+        return getattr(self.house.warehouse, name)
+
+
+def test_what_comes_during_a_load_comes_with_the_very_next_one(house):
+    house.append(batch_of([event(1), event(2)]))
+    warehouse = Meanwhile(house)
+    stream = house.start(warehouse=warehouse)
+    house.wait_loaded(stream)
+    house.stop()
+    assert warehouse.sizes == [2, 4]
+
+
 def feed_of(house: House, **settings) -> Feed:
     return Feed(house.writer.reader(), 0, **({"events_max": 20, "linger_seconds": 0.0} | settings))
 
@@ -287,3 +335,27 @@ def test_a_block_of_large_events_is_bounded_by_bytes(house, monkeypatch):
         assert all(isinstance(frame, Frame) for frame in frames)
         sizes.append(len(frames))
     assert sizes == [2, 2, 2]
+
+
+def test_blocks_of_little_come_once_in_a_linger(house):
+    feed, halt = feed_of(house, linger_seconds=0.2), threading.Event()
+    begin = monotonic()
+    for k in range(3):
+        house.append(batch_of([event(k)]))
+        assert len(feed.next(5.0, halt)) == 1
+    assert monotonic() - begin >= 0.4
+
+
+def test_a_whole_block_does_not_linger(house):
+    feed = feed_of(house, linger_seconds=3600.0)
+    house.append_each(*[batch_of([event(20 * k + i) for i in range(20)]) for k in range(3)])
+    sizes = [sum(frame.n for frame in feed.next(0.0, threading.Event())) for _ in range(3)]
+    assert sizes == [20, 20, 20]
+
+
+def test_the_first_block_does_not_linger_and_lingering_ends_when_it_is_to_stop(house):
+    feed, halt = feed_of(house, linger_seconds=3600.0), threading.Event()
+    house.append(batch_of([event(1)]))
+    assert len(feed.next(0.0, halt)) == 1
+    halt.set()
+    assert feed.next(0.0, halt) == []

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from headwater.domain.batches import Verdict
 from headwater.domain.errors import Unavailable
+from headwater.process import workers as worker_rules
 from headwater.process.arrow import rows_of
 from headwater.process.buffers import pack, unpack_table
 from headwater.process.pipeline import blocks_of
@@ -149,4 +150,19 @@ def test_a_table_survives_packing(values):
             "b": Array([b for _, _, b in values], DataType.bool()),
         }
     )
-    assert rows_of(unpack_table(pack(table), table.slice(0, 0))) == rows_of(table)
+    packed, _owner = pack(table)
+    assert rows_of(unpack_table(packed, table.slice(0, 0))) == rows_of(table)
+
+
+@pytest.mark.parametrize("events", [20, 9000], ids=["hangs before it answers", "hangs before it has the job"])
+def test_a_worker_that_hangs_is_replaced(monkeypatch, events):
+    monkeypatch.setattr(worker_rules, "ANSWER_SECONDS_MAX", 1)
+    workers = Workers(1)
+    try:
+        os.kill(workers.pids()[0], signal.SIGSTOP)
+        (frames,) = jobs(1, events=events)
+        monkeypatch.setattr(worker_rules, "ANSWER_SECONDS_MAX", 60)
+        workers.submit(frames, 0, LOG_ID)
+        assert workers.take()[1].events == events + 2 and workers.deaths == 1
+    finally:
+        workers.close()

@@ -13,7 +13,7 @@ def context(work: Work) -> Work:
         source_ip=_addresses(work, [item.source_ip for item in metadata]),
         user_agent=[item.user_agent for item in metadata],
         client_batch_id=[item.batch_id for item in metadata],
-        attributes=[str(item.attributes, "utf-8") for item in data],
+        attributes=[item.attributes for item in data],
         replays_seq=_replayed(work),
     )
 

@@ -1,4 +1,4 @@
-"""Plain counters of a stream, written by its loading thread alone (`read_seq` by the decoding one). For /metrics."""
+"""Plain counters of a stream, written by its thread alone. For /metrics."""
 
 from bisect import bisect_left
 from collections import Counter

@@ -1,6 +1,7 @@
 """Steps: who an event is (id, source, ledger label) and what it is called."""
 
 from hashlib import sha1
+from typing import cast
 
 from headwater.domain.events import OTHER_SOURCE
 from headwater.process.work import Work
@@ -28,8 +29,7 @@ def derived_text(base: bytes, index: int) -> str:
 
 def describe(work: Work) -> Work:
     """source, source_label, type, name, version, with their defaults."""
-    defaults = work.per_event(held.batch.source for held in work.held)
-    sources = [default if row.source is None else row.source for row, default in zip(work.rows, defaults, strict=True)]
+    sources = _sources(work)
     types = [row.type for row in work.rows]
     names = [row.type if row.name is None else row.name for row in work.rows]
     return work.with_columns(
@@ -39,6 +39,14 @@ def describe(work: Work) -> Work:
         name=names,
         version=[row.version for row in work.rows],
     )
+
+
+def _sources(work: Work) -> list[str]:
+    sent = [row.source for row in work.rows]
+    if None not in sent:
+        return cast(list[str], sent)
+    defaults = work.per_event(held.batch.source for held in work.held)
+    return [default if source is None else source for source, default in zip(sent, defaults, strict=True)]
 
 
 def _labels(work: Work, sources: list[str]) -> list[str]:

@@ -37,6 +37,12 @@ class Line(msgspec.Struct, frozen=True):
     """Events of refused requests: nothing of them was stored, so they stand outside the balance."""
     balanced: bool
 
+    @property
+    def difference(self) -> int:
+        """Received beyond what became of them; 0 where it balances."""
+        became: int = sum(getattr(self, name) for name in OUTCOMES)
+        return self.received - became - self.in_flight
+
     def counts(self) -> dict[str, int | bool]:
         """Everything but minute and source, by its name on the wire."""
         outcomes = {name: getattr(self, name) for name in OUTCOMES}

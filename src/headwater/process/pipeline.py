@@ -1,12 +1,12 @@
 """What happens to events between log and warehouse, in order. `blocks_of` is the whole of it, and pure.
 
-Frames are unpacked into requests and decoded into rows; each of STEPS then adds columns to the whole batch at once; the
-columns become the Arrow tables of one `Block`. An event that breaks a step leaves the batch as a reject with the step's
-name and code, its neighbours go on. The time of every stage and all rejects are counted.
+Frames are unpacked into requests and, some 2,000 events at a time, decoded into rows; each of STEPS then adds columns
+to them all at once; the columns become the Arrow tables of one `Block`. An event that breaks a step leaves the batch as
+a reject with the step's name and code, its neighbours go on. The time of every stage and all rejects are counted.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from time import perf_counter
 
@@ -15,15 +15,18 @@ from arro3.core import Table
 
 from headwater.domain import wire
 from headwater.domain.events import minute_of
-from headwater.process.arrow import arrow, batches_table, quarantine_table
+from headwater.process.arrow import arrow, batches_table, put_together, quarantine_table
 from headwater.process.clock import clock
 from headwater.process.context import context
 from headwater.process.decode import decode, unpack
 from headwater.process.identify import describe, identify
 from headwater.process.refuse import STEP_FAILED, Unreadable, broken, unreadable
-from headwater.process.work import Reject, Work, joined
-from headwater.storage.log.base import Damage, Frame, Position
+from headwater.process.work import Held, Reject, Work, joined
+from headwater.storage.log.base import Damage, Frame, Kind, Position
 from headwater.storage.warehouse.base import Block
+
+PART_EVENTS = 2048
+"""Rows and columns of so many stay in the processor's cache: 2.5 µs an event, and 3.2 for 20,000 at once."""
 
 Step = Callable[[Work], Work]
 """Adds columns to a batch; keeps the order and number of its events. Raises for data it can't take."""
@@ -48,16 +51,17 @@ def blocks_of(
     watch = _Watch(stats.seconds)
     held, strange = unpack([frame for frame in frames if isinstance(frame, Frame)])
     watch.lap("unpack")
-    work, rejects = decode(held)
-    watch.lap("decode")
-    for step in steps:
-        work, refused = run_step(step, work)
+    works: list[Work] = []
+    tables: list[Table] = []
+    rejects: list[Reject] = []
+    for part in _parts(held):
+        work, table, refused = _part(part, steps, watch)
+        tables.append(table)
         rejects += refused
-        watch.lap(step.__name__)
-    work, events, refused = _to_arrow(work)
-    rejects += refused
+        if strange:
+            works.append(work)
     if strange:
-        rejects += _left_over(strange, work, rejects)
+        rejects += _left_over(strange, works, rejects)
     lost: Counter[tuple[int, str]] = Counter()
     for damage in frames:
         if isinstance(damage, Damage):
@@ -65,16 +69,40 @@ def blocks_of(
     block = Block(
         position=Position(log_id, frames[-1].last_seq),
         after_seq=after_seq,
-        events=events,
+        events=put_together(tables),
         quarantine=quarantine_table(rejects),
         batches=batches_table(held),
         lost=dict(lost),
+        replays=any(item.kind == Kind.REPLAY for item in held),
     )
     watch.lap("arrow")
     stats.events = sum(frame.n for frame in frames)
     stats.batches = len(held)
     stats.rejects.update(Counter((reject.step, reject.code) for reject in rejects))
     return block, stats
+
+
+def _parts(held: Sequence[Held]) -> Iterator[Sequence[Held]]:
+    """Of up to PART_EVENTS events, but at least one request; at least one part."""
+    begin = events = 0
+    for place, item in enumerate(held):
+        if place > begin and events + item.batch.n > PART_EVENTS:
+            yield held[begin:place]
+            begin, events = place, 0
+        events += item.batch.n
+    yield held[begin:]
+
+
+def _part(held: Sequence[Held], steps: Sequence[Step], watch: "_Watch") -> tuple[Work, Table, list[Reject]]:
+    work, rejects = decode(held)
+    watch.lap("decode")
+    for step in steps:
+        work, refused = run_step(step, work)
+        rejects += refused
+        watch.lap(step.__name__)
+    work, table, refused = _to_arrow(work)
+    watch.lap("arrow")
+    return work, table, rejects + refused
 
 
 def run_step(step: Step, work: Work) -> tuple[Work, list[Reject]]:
@@ -128,20 +156,22 @@ def _event_by_event(step: Step, work: Work) -> tuple[Work, list[Reject]]:
     return joined(done), rejects
 
 
-def _left_over(strange: Sequence[Unreadable], work: Work, rejects: Sequence[Reject]) -> list[Reject]:
+def _left_over(strange: Sequence[Unreadable], works: Sequence[Work], rejects: Sequence[Reject]) -> list[Reject]:
     """Events of entries that are no batch, frame by frame: what a header leaves over belongs to its own entries."""
     found: list[Reject] = []
     for _, group in groupby(strange, key=lambda entry: entry.frame.first_seq):
         entries = list(group)
-        found += unreadable(entries, _counted(work, rejects, entries[0].frame))
+        found += unreadable(entries, _counted(works, rejects, entries[0].frame))
     return found
 
 
-def _counted(work: Work, rejects: Sequence[Reject], frame: Frame) -> Counter[tuple[int, str]]:
+def _counted(works: Sequence[Work], rejects: Sequence[Reject], frame: Frame) -> Counter[tuple[int, str]]:
     """Events of a frame that were read, by (minute, ledger label)."""
     within = range(frame.first_seq, frame.last_seq + 1)
-    rows = zip(work.seq, work.columns["received_us"], work.columns["source_label"], strict=True)
-    counted = Counter((minute_of(us), label) for seq, us, label in rows if seq in within)
+    counted: Counter[tuple[int, str]] = Counter()
+    for work in works:
+        rows = zip(work.seq, work.columns["received_us"], work.columns["source_label"], strict=True)
+        counted.update((minute_of(us), label) for seq, us, label in rows if seq in within)
     counted.update((minute_of(each.received_us), each.source_label) for each in rejects if each.seq in within)
     return counted
 

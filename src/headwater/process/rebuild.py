@@ -5,23 +5,29 @@ take the same steps, and an event that can't be stored ends where it ended the f
 """
 
 import threading
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
+from typing import Any
 
 import msgspec
+from arro3.core import Table
 
 from headwater.domain.errors import Unavailable
+from headwater.domain.retention import Horizon
+from headwater.process import retention
 from headwater.process.positions import Held, check
 from headwater.process.rows import frames_of
 from headwater.process.stream import Stream
 from headwater.storage.lake.base import Lake
-from headwater.storage.log.base import Counts, Damage, Frame, LogReader, SegmentCounts
+from headwater.storage.log.base import READ_BYTES_MAX, Counts, Damage, Frame, LogReader, SegmentCounts
 from headwater.storage.warehouse.base import Block, Loaded, Warehouse
 
 ROWS_PER_READ = 20_000
 MINUTES_MAX = 1 << 40
-OUTCOMES = ("stored", "duplicate", "quarantined", "suppressed", "lost")
+OUTCOMES = ("stored", "duplicate", "quarantined", "suppressed", "removed", "lost")
+SEQ_MAX = 1 << 62
 NOT_HERE = "in neither lake nor log"
 
 Advance = Callable[[float, float | None], None]
@@ -74,14 +80,16 @@ class Report(msgspec.Struct, frozen=True):
 class LakeThenLog:
     """A LogReader that reads the lake up to its position and the log from there on. Reports nothing to the log."""
 
-    def __init__(self, lake: Lake, reader: LogReader, after_seq: int, lost: Counts) -> None:
-        """Begins after `after_seq`; `lost` is given out once, before the very first seq."""
+    def __init__(self, lake: Lake, reader: LogReader, after_seq: int, lost: Counts, through_seq: int = SEQ_MAX) -> None:
+        """Begins after `after_seq`, and ends with `through_seq`, the end of a frame of the log; `lost` is given out
+        once, before the very first seq."""
         self.log_id = reader.log_id
         self.missing = 0
         position = lake.position()
         self.joint = max(position.seq if position else 0, reader.first_seq() - 1)
         """Up to here from the lake."""
         self._begins_after = after_seq
+        self._through_seq = through_seq
         self._lake = lake
         self._reader = reader
         self._lost = lost
@@ -93,14 +101,19 @@ class LakeThenLog:
         return self._begins_after + 1
 
     def durable_seq(self) -> int:
-        return self._reader.durable_seq()
+        return min(self._reader.durable_seq(), self._through_seq)
 
-    def read(self, after_seq: int, events_max: int, wait_seconds: float) -> Sequence[Frame | Damage]:
+    def read(
+        self, after_seq: int, events_max: int, wait_seconds: float, bytes_max: int = READ_BYTES_MAX
+    ) -> Sequence[Frame | Damage]:
+        if after_seq >= self._through_seq:
+            return []
         if after_seq >= self.joint:
-            return self._reader.read(after_seq, events_max, wait_seconds)
+            found = self._reader.read(after_seq, events_max, wait_seconds, bytes_max)
+            return [each for each in found if each.last_seq <= self._through_seq]
         self._seek(after_seq)
         taken: list[Frame | Damage] = []
-        events = place = 0
+        events = size = place = 0
         while True:
             if place == len(self._ahead):
                 following = next(self._frames, None)
@@ -108,7 +121,8 @@ class LakeThenLog:
                     return taken
                 self._ahead.append(following)
             each = self._ahead[place]
-            if events and events + each.n > events_max:
+            size += sum(map(len, each.payloads)) if isinstance(each, Frame) else 0
+            if events and (events + each.n > events_max or size > bytes_max):
                 return taken
             taken.append(each)
             events += each.n
@@ -139,17 +153,29 @@ class LakeThenLog:
         if after_seq == 0 and self._lost:
             yield Damage(first_seq=1, n=0, counts=self._lost, reason=NOT_HERE)
         end = after_seq
+        last_seq = min(self.joint, self._through_seq)
         for rows in self._lake.read(after_seq, ROWS_PER_READ):
-            for frame in frames_of(rows):
+            for frame in frames_of(up_to(rows, last_seq)):
                 yield from self._gap(end, frame.first_seq)
                 yield frame
                 end = frame.last_seq
-        yield from self._gap(end, self.joint + 1)
+            if end >= last_seq:
+                return
+        yield from self._gap(end, last_seq + 1)
 
     def _gap(self, end: int, first_seq: int) -> Iterator[Damage]:
         if first_seq > end + 1:
             self.missing += first_seq - end - 1
             yield Damage(first_seq=end + 1, n=first_seq - end - 1, counts={}, reason=NOT_HERE)
+
+
+def up_to(rows: Any, last_seq: int) -> Any:
+    """Lake rows with seq <= `last_seq`; they are ascending."""
+    table = Table.from_arrow(rows)
+    seqs = table.column("seq")
+    if not table.num_rows or seqs[-1].as_py() <= last_seq:
+        return table
+    return table.slice(0, bisect_right(seqs.to_pylist(), last_seq))
 
 
 def rebuild(
@@ -159,9 +185,13 @@ def rebuild(
     *,
     old: Warehouse | None = None,
     lake_gap: bool = False,
+    horizon: Horizon | None = None,
     progress: Advance = lambda done, total: None,
 ) -> Report:
     """Load everything that lake and log hold into `new`, which is empty, and compare it with `old`.
+
+    What retention removed from `old` is removed after the same event again. `horizon` is that of today: removals of
+    more than that, when less was kept, are not made again, and after the comparison the new one is brought up to it.
 
     Whoever calls puts the new one in place. With `lake_gap`, seqs that neither has are left out and reported; without,
     they raise Damaged. Raises Unavailable when the disk gives out: then `new` is of no use.
@@ -171,24 +201,33 @@ def rebuild(
     try:
         held = Held(reader.log_id, reader.first_seq(), reader.durable_seq())
         check(held, None, lake.position(), lake_gap=lake_gap, new_log=lake_gap)
-        lost = _lost_before(lake, reader, old)
+        lost = lost_before(lake, reader, old)
     finally:
         reader.close()
-    joint, missing = _run(lake, open_reader, new, held.durable_seq, lost, progress)
+    missing = 0
+    for removal in old.removals() if old is not None else ():
+        if horizon is None or horizon.reaches(removal.horizon):
+            seq = min(removal.seq, held.durable_seq)
+            missing += run(lake, open_reader, new, seq, lost, progress, through_seq=seq)[1]
+            retention.apply(new, removal.horizon)
+    joint, more = run(lake, open_reader, new, held.durable_seq, lost, progress)
     while new.maintain():
         pass
-    seq = _seq_of(new)
+    seq = seq_of(new)
     totals = new.ledger(0, 0, None).totals
-    compared_seq = min(seq, _seq_of(old)) if old is not None else None
+    compared_seq = min(seq, seq_of(old)) if old is not None else None
+    found = [] if old is None or compared_seq is None else differences(old, new, compared_seq)
+    if horizon is not None:
+        retention.apply(new, horizon)
     return Report(
         seq=seq,
         from_lake=min(joint, seq),
-        missing=missing,
+        missing=missing + more,
         lost=sum(lost.values()),
         seconds=monotonic() - began,
         counts={outcome: getattr(totals, outcome) for outcome in OUTCOMES},
         compared_seq=compared_seq,
-        differences=[] if old is None or compared_seq is None else differences(old, new, compared_seq),
+        differences=found,
     )
 
 
@@ -197,7 +236,7 @@ def fill(
 ) -> None:
     """Load from the lake what lies between the warehouse's position and the lake's: `positions.check` asked for it."""
     position = lake.position()
-    _run(lake, open_reader, warehouse, position.seq if position else 0, {}, progress)
+    run(lake, open_reader, warehouse, position.seq if position else 0, {}, progress)
 
 
 def differences(old: Warehouse, new: Warehouse, seq_max: int) -> list[str]:
@@ -210,24 +249,38 @@ def differences(old: Warehouse, new: Warehouse, seq_max: int) -> list[str]:
             found.append(f"{table}: {rows_new} rows, before {rows_old}")
         elif sum_old != sum_new:
             found.append(f"{table}: {rows_new} rows, not all with the same content")
-    if _seq_of(old) == _seq_of(new) == seq_max:
-        was, now = old.ledger(0, 0, None).totals, new.ledger(0, 0, None).totals
-        for outcome in OUTCOMES:
-            if getattr(was, outcome) != getattr(now, outcome):
-                found.append(f"ledger: {getattr(now, outcome)} {outcome}, before {getattr(was, outcome)}")
+    if seq_of(old) == seq_of(new) == seq_max:
+        found += ledger_differences(old, new)
     return found
 
 
-def _run(
-    lake: Lake, open_reader: OpenReader, warehouse: Warehouse, seq: int, lost: Counts, progress: Advance
+def ledger_differences(old: Warehouse, new: Warehouse) -> list[str]:
+    """Of two that stand at the same seq. Reads no rows."""
+    was, now = old.ledger(0, 0, None).totals, new.ledger(0, 0, None).totals
+    return [
+        f"ledger: {getattr(now, outcome)} {outcome}, before {getattr(was, outcome)}"
+        for outcome in OUTCOMES
+        if getattr(was, outcome) != getattr(now, outcome)
+    ]
+
+
+def run(
+    lake: Lake,
+    open_reader: OpenReader,
+    warehouse: Warehouse,
+    seq: int,
+    lost: Counts,
+    progress: Advance,
+    *,
+    through_seq: int = SEQ_MAX,
 ) -> tuple[int, int]:
     """Stream into the warehouse until it stands at `seq`; (where the log took over, seqs that were nowhere)."""
-    after_seq = _seq_of(warehouse)
+    after_seq = seq_of(warehouse)
     readers: list[LakeThenLog] = []
     stop = threading.Event()
 
     def opened() -> LogReader:
-        readers.append(LakeThenLog(lake, open_reader(), after_seq, lost))
+        readers.append(LakeThenLog(lake, open_reader(), after_seq, lost, through_seq))
         return readers[-1]
 
     def on_loaded(block: Block, loaded: Loaded) -> None:
@@ -243,7 +296,7 @@ def _run(
     return max((each.joint for each in readers), default=0), max((each.missing for each in readers), default=0)
 
 
-def _lost_before(lake: Lake, reader: LogReader, old: Warehouse | None) -> Counts:
+def lost_before(lake: Lake, reader: LogReader, old: Warehouse | None) -> Counts:
     """What the old ledger counts as lost and the log can't tell again, since it lies before the lake's position."""
     if old is None or old.ledger(0, 0, None).totals.lost == 0:
         return {}
@@ -261,6 +314,6 @@ def _lost_before(lake: Lake, reader: LogReader, old: Warehouse | None) -> Counts
     return dict(+lost)
 
 
-def _seq_of(warehouse: Warehouse) -> int:
+def seq_of(warehouse: Warehouse) -> int:
     position = warehouse.position()
     return position.seq if position else 0

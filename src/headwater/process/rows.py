@@ -9,18 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from arro3.core import Array, DataType, Table
+from arro3.core import Table
 
 from headwater.domain import wire
 from headwater.domain.batches import Batch, Form, Verdict, encode_batch
 from headwater.domain.errors import BadInput, Damaged
-from headwater.domain.events import DAY_US, OTHER_SOURCE, UNKNOWN_SOURCE, minute_of
+from headwater.domain.events import OTHER_SOURCE, UNKNOWN_SOURCE, minute_of
 from headwater.process.decode import unpack
 from headwater.process.identify import label_of
 from headwater.process.refuse import Unreadable, unreadable
+from headwater.process.rowbuild import RowBuild, Text
 from headwater.process.work import Held
 from headwater.storage.lake.base import COLUMNS
-from headwater.storage.lake.schema import type_of
 from headwater.storage.log.base import Frame, Kind
 
 FRAME_EVENTS_MAX = 20_000
@@ -42,19 +42,19 @@ class _Entry(NamedTuple):
     payload: bytes
 
 
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
 _source = msgspec.json.Decoder(_Source)
+_sources = msgspec.json.Decoder(list[_Source])
 
 
 def rows_of(frames: Sequence[Frame]) -> Table:
-    """Lake rows of every event in these frames, ascending by seq. 3 µs an event."""
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    ordered = True
-    for frame in frames:
-        ordered = _add_frame(columns, frame) and ordered
-    if not ordered:
-        order = sorted(range(len(columns["seq"])), key=columns["seq"].__getitem__)
-        columns = {name: [column[place] for place in order] for name, column in columns.items()}
-    return _table(columns)
+    """Lake rows of every event in these frames, ascending by seq.
+
+    0.9 µs an event in requests of 100, 5 in requests of one, and 0.3 ms for the call: give it thousands at a time.
+    """
+    building = RowBuild()
+    ordered = [_add_frame(building, frame) for frame in frames]
+    return building.table(ordered=all(ordered))
 
 
 def frames_of(rows: Any) -> list[Frame]:
@@ -74,144 +74,116 @@ def frames_of(rows: Any) -> list[Frame]:
     return frames
 
 
-def _add_frame(columns: dict[str, list[Any]], frame: Frame) -> bool:
+def _add_frame(building: RowBuild, frame: Frame) -> bool:
     """False where an entry that is no batch had to go behind later ones."""
     held, strange = unpack([frame])
-    before = len(columns["seq"])
+    readable: list[tuple[Held, Sequence[Text]]] = []
     for item in held:
-        texts = _texts(item.batch)
+        batch = item.batch
+        texts = _texts(batch)
         if texts is None:
             # Kept as one piece, like what is no batch at all.
-            payload = encode_batch(item.batch)
-            strange.append(Unreadable(frame, item.first_seq, item.batch.n, payload, "its body can't be split"))
+            payload = encode_batch(batch)
+            strange.append(Unreadable(frame, item.first_seq, batch.n, payload, "its body can't be split"))
+            continue
+        building.add(batch, item.kind, item.first_seq)
+        if len(item.labels) == 1:
+            building.add_label(next(iter(item.labels)), batch.n)
         else:
-            _add(columns, item, texts)
+            building.add_labels(_labels(item, texts))
+        building.add_texts(texts)
+        readable.append((item, texts))
     if not strange:
         return True
-    minutes = map(minute_of, columns["received_us"][before:])
-    _add_strange(columns, strange, Counter(zip(minutes, columns["source_label"][before:], strict=True)))
+    _add_strange(building, strange, _counts_of(readable))
     return False
 
 
-def _texts(batch: Batch) -> list[bytes] | None:
+def _counts_of(readable: Iterable[tuple[Held, Sequence[Text]]]) -> Counter[tuple[int, str]]:
+    counted: Counter[tuple[int, str]] = Counter()
+    for held, texts in readable:
+        minute = minute_of(held.batch.received_us)
+        counted.update((minute, label) for label in _labels(held, texts))
+    return counted
+
+
+def _texts(batch: Batch) -> Sequence[Text] | None:
+    """The text of each event; None where the body does not hold `batch.n`."""
+    texts: Sequence[Text] | None = None
+    if batch.form is Form.ARRAY:
+        try:
+            # The same as `wire.texts_of`, without the count of its commas, which guards against bodies that were never
+            # accepted, and without a copy of each.
+            texts = _raws.decode(wire.without_bom(batch.body))
+        except wire.UNREADABLE:
+            texts = None
     try:
-        texts = wire.texts_of(batch)
+        texts = wire.texts_of(batch) if texts is None else texts
     except BadInput:
         return None
     return texts if len(texts) == batch.n else None
-
-
-def _add(columns: dict[str, list[Any]], held: Held, texts: list[bytes]) -> None:
-    batch = held.batch
-    n = batch.n
-    columns["seq"] += range(held.first_seq, held.first_seq + n)
-    columns["replays_seq"] += batch.replays_seq or [None] * n
-    columns["batch_index"] += range(n)
-    for name, value in (
-        ("received_on", batch.received_us // DAY_US),
-        ("kind", int(held.kind)),
-        ("batch_id", batch.batch_id),
-        ("key_id", batch.key_id),
-        ("id_base", batch.id_base),
-        ("recognisable", batch.recognisable),
-        ("public", batch.public),
-        ("source_default", batch.source),
-        ("source_ip", batch.source_ip),
-        ("user_agent", batch.user_agent),
-        ("sent_us", batch.sent_us),
-        ("received_us", batch.received_us),
-        ("revision", batch.revision),
-    ):
-        columns[name] += [value] * n
-    verdicts = {verdict.index: verdict for verdict in batch.verdicts}
-    columns["source_label"] += _labels(held, texts, verdicts)
-    for name, of in (("code", "code"), ("detail", "detail"), ("verdict_source", "source")):
-        values: list[Any] = [None] * n
-        for index, verdict in verdicts.items():
-            values[index] = getattr(verdict, of)
-        columns[name] += values
-    suppressed = [False] * n
-    for index in batch.suppressed:
-        suppressed[index] = True
-    columns["suppressed"] += suppressed
-    _add_texts(columns, texts)
-
-
-def _add_texts(columns: dict[str, list[Any]], texts: list[bytes]) -> None:
-    try:
-        columns["event"] += [text.decode() for text in texts]
-        columns["event_bytes"] += [None] * len(texts)
-    except UnicodeDecodeError:
-        shown = [text.decode("utf-8", "backslashreplace") for text in texts]
-        columns["event"] += shown
-        columns["event_bytes"] += [
-            None if text.encode() == raw else raw for text, raw in zip(shown, texts, strict=True)
-        ]
 
 
 def _texts_of(rows: dict[str, list[Any]]) -> list[bytes]:
     return [text.encode() if raw is None else raw for text, raw in zip(rows["event"], rows["event_bytes"], strict=True)]
 
 
-def _labels(held: Held, texts: list[bytes], verdicts: dict[int, Verdict]) -> list[str]:
+def _labels(held: Held, texts: Sequence[Text]) -> Sequence[str]:
     """The ledger's word for each event's source. A frame that counts under one label needs no look into the events."""
+    batch = held.batch
     if len(held.labels) == 1:
-        return [*held.labels] * held.batch.n
-    labels = []
-    for index, text in enumerate(texts):
-        verdict = verdicts.get(index)
-        source = _source_of(text, held.batch.source) if verdict is None else verdict.source
-        labels.append(label_of(source, held.labels))
-    return labels
+        return [*held.labels] * batch.n
+    sources = None if batch.verdicts else _sources_of(batch)
+    if sources is None:
+        judged = {verdict.index: verdict.source for verdict in batch.verdicts}
+        sources = [
+            judged[index] if index in judged else _source_of(text, batch.source) for index, text in enumerate(texts)
+        ]
+    if held.labels.issuperset(sources):
+        return sources
+    return [label_of(source, held.labels) for source in sources]
 
 
-def _source_of(text: bytes, default: str) -> str:
+def _sources_of(batch: Batch) -> list[str] | None:
+    """Of all events in one call (0.4 µs an event); None where one of them can't be read so."""
+    if batch.form is not Form.ARRAY:
+        return None
+    try:
+        found = _sources.decode(wire.without_bom(batch.body))
+    except wire.UNREADABLE:
+        return None
+    default = batch.source
+    return [default if each.source is None else each.source for each in found]
+
+
+def _source_of(text: Text, default: str) -> str:
     try:
         found = _source.decode(text).source
     except wire.UNREADABLE:
-        peeked = wire.peek(text)
+        peeked = wire.peek(bytes(text))
         return default if not peeked.has_source else peeked.source or UNKNOWN_SOURCE
     return default if found is None else found
 
 
-def _add_strange(
-    columns: dict[str, list[Any]], strange: Sequence[Unreadable], counted: Counter[tuple[int, str]]
-) -> None:
+def _add_strange(building: RowBuild, strange: Sequence[Unreadable], counted: Counter[tuple[int, str]]) -> None:
     """Rows of entries that are no batch; `counted` as `refuse.unreadable` wants it."""
     owners = {seq: entry for entry in strange for seq in range(entry.first_seq, entry.first_seq + entry.n)}
     for reject in unreadable(strange, counted):
         entry = owners[reject.seq]
-        values = {
-            "seq": reject.seq,
-            "received_on": reject.received_us // DAY_US,
-            "kind": int(entry.frame.kind),
-            "batch_id": NO_BATCH,
-            "key_id": "",
-            "id_base": NO_BATCH,
-            "recognisable": False,
-            "public": False,
-            "batch_index": reject.seq - entry.first_seq,
-            "source_default": reject.source,
-            "source_label": reject.source_label,
-            "received_us": reject.received_us,
-            "revision": 0,
-            "code": reject.code,
-            "detail": reject.detail,
-            "verdict_source": reject.source,
-            "suppressed": False,
-            "event": reject.event,
-            "event_bytes": entry.payload if reject.seq == entry.first_seq else None,
-        }
-        for name, column in columns.items():
-            column.append(values.get(name))
-
-
-def _table(columns: dict[str, list[Any]]) -> Table:
-    arrays: dict[str, Any] = {}
-    for name, values in columns.items():
-        is_day = name == "received_on"
-        arrays[name] = Array(values, DataType.int32()).cast(type_of(name)) if is_day else Array(values, type_of(name))
-    return Table.from_pydict(arrays)
+        batch = Batch(
+            batch_id=NO_BATCH,
+            received_us=reject.received_us,
+            n=1,
+            form=Form.SINGLE,
+            body=b"",
+            key_id="",
+            source=reject.source,
+            id_base=NO_BATCH,
+            verdicts=(Verdict(0, reject.code, reject.detail, reject.source),),
+        )
+        building.add(batch, entry.frame.kind, reject.seq, reject.seq - entry.first_seq)
+        building.add_label(reject.source_label, 1)
+        building.add_text(reject.event, entry.payload if reject.seq == entry.first_seq else None)
 
 
 def _entries(rows: Any) -> Iterator[_Entry]:

@@ -1,22 +1,22 @@
-"""Log → warehouse: a thread that reads and decodes, a queue of one block, a thread that loads and keeps house.
+"""Log → warehouse: a thread that reads, decodes, loads and keeps house, block by block.
+
+The log is read as late as can be, when the block before is stored: what is read sooner only waits, and what comes
+meanwhile waits for one more load (20,000 events a second on two busy cores: visible after 155 instead of 125 ms, p99
+345 instead of 270). Only where a whole block lies ready it is decoded beside the load of the one before.
 
 The position comes from the warehouse at each start and is reported to the log only after the commit, so a crash
 anywhere repeats what was not committed and nothing else. What data breaks goes to quarantine; what the machine refuses
 is tried again until it can be done.
 """
 
-import queue
 import threading
 from collections.abc import Callable, Sequence
-
-import msgspec
 
 from headwater.domain.errors import BadInput, Conflict, Damaged, Unavailable
 from headwater.domain.events import MINUTE_US
 from headwater.process.decoders import Decoder, Inline
 from headwater.process.feed import Feed
 from headwater.process.gauges import StreamGauges
-from headwater.process.pipeline import StepStats
 from headwater.process.poison import LOAD_FAILED, without_poison
 from headwater.process.watermark import Watermark
 from headwater.storage.crash import crash_point
@@ -25,20 +25,15 @@ from headwater.storage.warehouse.base import Block, Loaded, Warehouse
 
 CONSUMER = "process"
 IDLE_SECONDS = 0.25
-"""How long each thread waits for something to do before it looks whether it is to stop."""
+"""How long it waits for something to do before it looks whether it is to stop."""
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 30.0
 DATA_FAILURES_MAX = 5
 """Loads of one block that fail for its data, halved meanwhile, before the stream gives up and says so."""
 
 
-class _Item(msgspec.Struct, frozen=True):
-    block: Block
-    stats: StepStats
-
-
 class Stream:
-    """One project's stream. `run` is a supervisor's target: it raises when a thread of it dies, to be called again."""
+    """One project's stream. `run` is a supervisor's target: it raises what it can't deal with, to be called again."""
 
     def __init__(
         self,
@@ -66,75 +61,59 @@ class Stream:
         self.on_loaded = on_loaded
         self.gauges = StreamGauges()
         self.watermark = Watermark()
+        self._begin_seq = 0
+        """Where the next block to be submitted begins."""
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`: then the load under way is finished, and no other begun."""
-        reader, reporter = self.open_reader(), self.open_reader()
-        halt = threading.Event()
-        blocks: queue.Queue[_Item | Exception] = queue.Queue(1)
-        after_seq = start_of(self.warehouse, reader)
-        self._done(reporter, after_seq)
-        decoding = threading.Thread(
-            target=self._decode, args=(reader, after_seq, blocks, stop, halt), name="decode", daemon=True
-        )
-        decoding.start()
+        reader = self.open_reader()
         try:
-            self._load_all(reporter, blocks, stop)
+            start = start_of(self.warehouse, reader)
+            self._done(reader, start)
+            self._take_all(reader, start, stop)
         finally:
-            halt.set()
-            decoding.join()
             self.decoder.forget()
             reader.close()
-            reporter.close()
 
-    def _decode(
-        self,
-        reader: LogReader,
-        after_seq: int,
-        blocks: "queue.Queue[_Item | Exception]",
-        stop: threading.Event,
-        halt: threading.Event,
-    ) -> None:
+    def _take_all(self, reader: LogReader, after_seq: int, stop: threading.Event) -> None:
         decoder = self.decoder
-        begin = after_seq
+        self._begin_seq = after_seq
         if self.skip_missing:
             after_seq = max(after_seq, reader.first_seq() - 1)
         feed = Feed(reader, after_seq, events_max=self.events_per_load_max, linger_seconds=self.linger_seconds)
-
-        def stopped() -> bool:
-            return stop.is_set() or halt.is_set()
-
-        try:
-            while not stopped():
-                self.watermark.sample(reader.durable_seq)
-                frames = feed.next(0.0 if decoder.pending() else IDLE_SECONDS, halt)
-                if frames:
-                    if not self.gauges.read_seq:
-                        self.watermark.at_least(_first_minute(frames) * MINUTE_US)
-                    decoder.submit(frames, begin, reader.log_id)
-                    begin = self.gauges.read_seq = feed.after_seq
-                while decoder.pending() and (decoder.pending() >= decoder.capacity or not frames) and not stopped():
-                    _put(blocks, _Item(*decoder.take()), stopped)
-        except Exception as error:  # whatever it is, the loading thread raises it and the supervisor tells it
-            _put(blocks, error, stopped)
-
-    def _load_all(self, reporter: LogReader, blocks: "queue.Queue[_Item | Exception]", stop: threading.Event) -> None:
         while not stop.is_set():
-            try:
-                item = blocks.get(timeout=IDLE_SECONDS)
-            except queue.Empty:
-                self.warehouse.maintain()
-                continue
-            if isinstance(item, Exception):
-                raise item
-            self.gauges.decoded(item.stats)
-            loaded = self._load(item.block, stop)
-            if loaded is None:
-                return
-            crash_point("process.before_report")
-            self._done(reporter, item.block.position.seq)
-            self.on_loaded(item.block, loaded)
+            if not decoder.pending():
+                self._submit(feed, IDLE_SECONDS, stop)
+            if decoder.pending():
+                block, stats = decoder.take()
+                while decoder.pending() < decoder.capacity and feed.is_full() and self._submit(feed, 0.0, stop):
+                    pass
+                decoder.begin()
+                self.gauges.decoded(stats)
+                if not self._load_one(reader, block, stop):
+                    return
             self.warehouse.maintain()
+
+    def _submit(self, feed: Feed, wait_seconds: float, stop: threading.Event) -> bool:
+        """False when nothing came."""
+        self.watermark.sample(feed.reader.durable_seq)
+        if not (frames := feed.next(wait_seconds, stop)):
+            return False
+        if not self.gauges.read_seq:
+            self.watermark.at_least(_first_minute(frames) * MINUTE_US)
+        self.decoder.submit(frames, self._begin_seq, feed.reader.log_id)
+        self._begin_seq = self.gauges.read_seq = feed.after_seq
+        return True
+
+    def _load_one(self, reader: LogReader, block: Block, stop: threading.Event) -> bool:
+        """False when it was not loaded, for it is time to stop."""
+        loaded = self._load(block, stop)
+        if loaded is None:
+            return False
+        crash_point("process.before_report")
+        self._done(reader, block.position.seq)
+        self.on_loaded(block, loaded)
+        return True
 
     def _load(self, block: Block, stop: threading.Event) -> Loaded | None:
         """Load until it is done; None when asked to stop before it could be."""
@@ -167,8 +146,8 @@ class Stream:
                 self.gauges.loaded(loaded)
                 return loaded
 
-    def _done(self, reporter: LogReader, seq: int) -> None:
-        reporter.report(CONSUMER, seq)
+    def _done(self, reader: LogReader, seq: int) -> None:
+        reader.report(CONSUMER, seq)
         self.gauges.loaded_seq = seq
         self.watermark.loaded(seq)
 
@@ -195,12 +174,3 @@ def start_of(warehouse: Warehouse, reader: LogReader) -> int:
 def _first_minute(frames: Sequence[Frame | Damage]) -> int:
     """What was received before this minute came before these frames, and is loaded when they are the first."""
     return min((minute for frame in frames for minute, _ in frame.counts), default=0)
-
-
-def _put(blocks: "queue.Queue[_Item | Exception]", item: "_Item | Exception", stopped: Callable[[], bool]) -> None:
-    while not stopped():
-        try:
-            blocks.put(item, timeout=IDLE_SECONDS)
-            return
-        except queue.Full:
-            continue

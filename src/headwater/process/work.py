@@ -1,7 +1,7 @@
 """The columnar working batch that the steps hand on, and what they refuse."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,8 @@ from msgspec import Raw
 from headwater.domain.batches import Batch
 from headwater.storage.log.base import Kind
 
-Column = list[Any]
+Column = Sequence[Any]
+"""A list, or an `array` of int64. Never changed by whom it is given to."""
 
 
 class Metadata(msgspec.Struct, gc=False, frozen=True, rename="camel"):
@@ -89,7 +90,7 @@ class Work(msgspec.Struct, frozen=True):
     owner: list[int]
     """Which of `held` an event came in."""
     seq: list[int]
-    columns: dict[str, Column]
+    columns: Mapping[str, Column]
 
     def with_columns(self, **columns: Column) -> "Work":
         return Work(self.held, self.rows, self.owner, self.seq, {**self.columns, **columns})
@@ -97,13 +98,13 @@ class Work(msgspec.Struct, frozen=True):
     def only(self, places: Sequence[int]) -> "Work":
         """The events at these places, in that order."""
 
-        def pick(values: list[Any]) -> list[Any]:
+        def pick(values: Sequence[Any]) -> list[Any]:
             return [values[i] for i in places]
 
         columns = {name: pick(values) for name, values in self.columns.items()}
         return Work(self.held, pick(self.rows), pick(self.owner), pick(self.seq), columns)
 
-    def per_event(self, of_held: Iterable[Any]) -> Column:
+    def per_event(self, of_held: Iterable[Any]) -> list[Any]:
         """A value per batch spread over that batch's events."""
         values = list(of_held)
         return [values[k] for k in self.owner]

@@ -9,11 +9,12 @@ import gc
 import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from typing import Any
 
 import msgspec
 
@@ -26,7 +27,7 @@ from headwater.storage.warehouse.base import BATCH_COLUMNS, EVENT_COLUMNS, QUARA
 
 DEATHS_PER_JOB_MAX = 3
 """A job that outlives this many children is given back as an error: the supervisor then waits before the next try."""
-ANSWER_SECONDS_MAX = 120.0
+ANSWER_SECONDS_MAX = 120
 """A child that takes longer for 20,000 events hangs, and is killed."""
 STOP_SECONDS = 2.0
 _PARTS = {"events": EVENT_COLUMNS, "quarantine": QUARANTINE_COLUMNS, "batches": BATCH_COLUMNS}
@@ -72,6 +73,9 @@ class Workers:
     def pending(self) -> int:
         return len(self._busy)
 
+    def begin(self) -> None:
+        """They have begun."""
+
     def take(self) -> tuple[Block, StepStats]:
         """Raises Unavailable when the job's children keep dying, RuntimeError when the pipeline itself broke in one."""
         child, job = self._busy[0]
@@ -115,19 +119,20 @@ class _Child:
             self.process = subprocess.Popen(  # noqa: S603  # the interpreter we run in
                 [sys.executable, "-P", "-c", command], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
-        self.pipe = Connection(ours.detach())
+        # By the kernel: Python's own timeout makes the socket one that gives what is there, 200 KB at a time.
+        for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, direction, struct.pack("ll", ANSWER_SECONDS_MAX, 0))
+        self.pipe = ours
 
     def send(self, job: _Job) -> None:
         # That it is dead shows again when the answer is asked for.
         with contextlib.suppress(*_GONE):
-            self.pipe.send_bytes(pickle.dumps(job, pickle.HIGHEST_PROTOCOL))
+            _send(self.pipe, job)
 
     def answer(self) -> _Answer | None:
         """None when it died or hangs."""
         try:
-            if not self.pipe.poll(ANSWER_SECONDS_MAX):
-                return None
-            answer: _Answer = pickle.loads(self.pipe.recv_bytes())  # noqa: S301  # written by our own child
+            answer: _Answer = _receive(self.pipe)
         except _GONE:
             return None
         return answer
@@ -146,16 +151,51 @@ def serve(fd: int) -> None:
     # Nothing here makes cycles; a collection every 700 objects would cost a third of the time.
     gc.freeze()
     gc.disable()
-    with Connection(fd) as pipe, contextlib.suppress(*_GONE):
+    with socket.socket(fileno=fd) as pipe, contextlib.suppress(*_GONE):
         while True:
-            job: _Job = pickle.loads(pipe.recv_bytes())  # noqa: S301  # written by our own parent
-            pipe.send_bytes(pickle.dumps(_done(job), pickle.HIGHEST_PROTOCOL))
+            answer, owners = _done(_receive(pipe))
+            _send(pipe, answer)
+            del answer, owners
 
 
-def _done(job: _Job) -> _Answer:
+def _done(job: _Job) -> tuple[_Answer, list[object]]:
+    """The answer and who owns its memory."""
     try:
         block, stats = blocks_of(job.frames, job.after_seq, job.log_id)
     except Exception as error:  # told to the parent, which raises it
-        return _Answer(None, StepStats(), f"{type(error).__name__}: {error}")
-    packed = {part: pack(getattr(block, part)) for part in _PARTS}
-    return _Answer(msgspec.structs.replace(block, **packed), stats)
+        return _Answer(None, StepStats(), f"{type(error).__name__}: {error}"), []
+    parts = {part: pack(getattr(block, part)) for part in _PARTS}
+    packed = {part: table for part, (table, _) in parts.items()}
+    return _Answer(msgspec.structs.replace(block, **packed), stats), [owner for _, owner in parts.values()]
+
+
+# A pickle and after it the buffers it leaves out, each from where it lies to where it stays: through one text of bytes
+# it took 0.6 µs an event more. Before them how many there are, and how long each is.
+
+
+def _send(pipe: socket.socket, message: object) -> None:
+    buffers: list[pickle.PickleBuffer] = []
+    pieces = [memoryview(pickle.dumps(message, pickle.HIGHEST_PROTOCOL, buffer_callback=buffers.append))]
+    pieces += [buffer.raw() for buffer in buffers]
+    pipe.sendall(struct.pack(f"<{len(pieces) + 1}Q", len(pieces), *map(len, pieces)))
+    for piece in pieces:
+        pipe.sendall(piece)
+
+
+def _receive(pipe: socket.socket) -> Any:
+    (count,) = struct.unpack("<Q", _exactly(pipe, 8))
+    sizes = struct.unpack(f"<{count}Q", _exactly(pipe, 8 * count))
+    first, *buffers = [_exactly(pipe, size) for size in sizes]
+    return pickle.loads(first, buffers=buffers)  # noqa: S301  # written by ourselves at the other end
+
+
+def _exactly(pipe: socket.socket, size: int) -> bytes:
+    pieces: list[bytes] = []
+    while size:
+        # All at once but for a signal in between; into fresh memory, which a `bytearray` would write with zeros first.
+        piece = pipe.recv(size, socket.MSG_WAITALL)
+        if not piece:
+            raise EOFError
+        pieces.append(piece)
+        size -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

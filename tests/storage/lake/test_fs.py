@@ -249,14 +249,15 @@ def test_a_version_that_another_writer_took_is_passed_over(folder: Path) -> None
 def test_a_disk_that_takes_no_more_commits_nothing(folder: Path) -> None:
     """In a child whose files may not grow beyond 4 KiB: the kernel's word for it is `File too large`."""
     code = (
-        "import resource, sys, lakerows\n"
+        "import pathlib, resource, sys, lakerows\n"
+        "staging = pathlib.Path(sys.argv[1][7:], 'staging')\n"
         "from headwater.domain.errors import Unavailable\n"
         "lake = lakerows.open_lake(sys.argv[1])\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))\n"
         "try:\n"
         "    lake.append(lakerows.rows_of(61, 20000), lakerows.at(20060))\n"
         "except Unavailable as error:\n"
-        "    print(error.code, lake.position().seq)\n"
+        "    print(error.code, lake.position().seq, sum(1 for _ in staging.iterdir()))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
         "lake.append(lakerows.rows_of(61, 20), lakerows.at(80))\n"
     )
@@ -268,7 +269,7 @@ def test_a_disk_that_takes_no_more_commits_nothing(folder: Path) -> None:
         timeout=60,
         check=True,
     )
-    assert done.stdout.split() == ["LAKE_FAILED", "60"]
+    assert done.stdout.split() == ["LAKE_FAILED", "60", "0"]
     assert all_seqs(folder) == [*range(1, 81)]
 
 

@@ -227,12 +227,37 @@ def test_sql_can_t_reach_files_or_settings(tmp_path: Path) -> None:
             f"copy hot to '{tmp_path}/stolen.csv'",
             "select * from read_text('/etc/passwd')",
             f"attach '{tmp_path}/other.db'",
-            "set memory_limit = '100GB'",
+            "set threads = 64",
+            "set allowed_configs = ['threads']",
             "install httpfs",
         ):
             with pytest.raises(duckdb.Error):
                 cursor.execute(statement)
     warehouse.close()
+
+
+def test_memory_is_given_and_taken_while_it_runs_and_stays_so_over_a_new_connection(tmp_path: Path) -> None:
+    warehouse = open_warehouse(f"duckdb://{tmp_path}/warehouse.duckdb", memory_bytes_max=256 << 20)
+
+    def limit() -> str:
+        with warehouse._cursor() as cursor:
+            return str(cursor.execute("select current_setting('memory_limit')").fetchall()[0][0])
+
+    warehouse.load(block([event(n) for n in range(1, 1001)], 1000))
+    for mib in (96, 512):
+        warehouse.resize(mib << 20)
+        assert limit() == f"{mib}.0 MiB"
+    warehouse._stale = True
+    warehouse.load(block([event(1001)], 1001, 1000))
+    assert limit() == "512.0 MiB"
+    with pytest.raises(Unavailable) as caught:
+        warehouse.resize(1 << 10)
+    assert caught.value.code == "WAREHOUSE_MEMORY"
+    warehouse.resize(128 << 20)
+    assert warehouse.ledger(0, 1 << 40, None).totals.stored == 1001
+    warehouse.close()
+    with pytest.raises(Unavailable):
+        warehouse.resize(256 << 20)
 
 
 FULL = """

@@ -70,25 +70,45 @@ def test_age_is_counted_from_the_load_also_after_reopening(opening: Open) -> Non
     assert warehouse.facts()["rows_sealed"] == 5
 
 
-def test_a_seal_lies_in_order_of_time(opening: Open) -> None:
-    warehouse = opening(seal_rows=500, seal_rows_min=500)
-    rows = [event(n, occurred_us=NOON_US + (n * 7919) % 500 * 1_000_000) for n in range(1, 501)]
-    warehouse.load(block(rows, 500))
+def fill(warehouse: DuckWarehouse, rows: int, occurred: str, attributes: str = "'{}'") -> None:
+    """Hot rows with seqs from 1 by one statement; `occurred` and `attributes` are SQL over `i`, the seq."""
+    with warehouse._cursor() as cursor:
+        cursor.execute(
+            "insert into hot by name select i as seq, uuid() as id, true as has_id, 'web' as source, 'x' as type, "
+            f"'x' as name, '1' as version, make_timestamp({occurred}) as occurred_at, false as clamped, "
+            f"make_timestamp(i) as received_at, ({attributes})::json as attributes from range(1, {rows + 1}) t(i)"
+        )
+        cursor.execute("insert into positions values ('x'::blob, ?, make_timestamp(1))", [rows])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kept"),
+    [("'{}'", 0), ("case when i % 1000 = 0 then json_object(k || i, i) else '{}' end".replace("k", "'k'"), 244)],
+    ids=["all move", "some stay"],
+)
+def test_the_row_groups_of_a_seal_follow_each_other_in_time(opening: Open, attributes: str, kept: int) -> None:
+    """Else one late event in each would make every question about its day read all of them."""
+    rows = 2 * seal.ROW_GROUP
+    warehouse = opening(seal_rows=rows, seal_rows_min=rows)
+    fill(warehouse, rows, f"(i * 7919 % {rows}) // 3", attributes)
+    warehouse = opening(seal_rows=rows, seal_rows_min=rows)
     settle(warehouse)
-    times = [at for (at,) in asked(warehouse, "select epoch_us(occurred_at) from events")]
-    assert len(times) == 500
-    assert times == sorted(times)
+    groups = asked(
+        warehouse,
+        "select count(*), min(occurred_at), max(occurred_at) from events "
+        f"group by rowid // {seal.ROW_GROUP} order by 2",
+    )
+    assert sum(count for count, _, _ in groups) == rows - warehouse.facts()["rows_hot"]
+    assert kept - 48 <= warehouse.facts()["rows_hot"] <= kept
+    (_, _, first_ends), (_, second_begins, _) = groups
+    assert first_ends <= second_begins
+    # Exactly the rows that were there, each once.
+    assert asked(warehouse, "select count(distinct seq), min(seq), max(seq) from events_all") == [(rows, 1, rows)]
 
 
 def test_a_large_seal_takes_whole_row_groups_and_leaves_the_rest_hot(opening: Open) -> None:
     warehouse = opening(seal_rows=seal.ROW_GROUP + 10, seal_rows_min=seal.ROW_GROUP + 10)
-    with warehouse._cursor() as cursor:
-        cursor.execute(
-            "insert into hot by name select i as seq, uuid() as id, true as has_id, 'web' as source, 'x' as type, "
-            "'x' as name, '1' as version, make_timestamp(i) as occurred_at, false as clamped, make_timestamp(i) as "
-            f"received_at, '{{}}'::json as attributes from range(1, {seal.ROW_GROUP + 11}) t(i)"
-        )
-        cursor.execute("insert into positions values ('x'::blob, ?, make_timestamp(1))", [seal.ROW_GROUP + 10])
+    fill(warehouse, seal.ROW_GROUP + 10, "i")
     warehouse = opening(seal_rows=seal.ROW_GROUP + 10, seal_rows_min=seal.ROW_GROUP + 10)
     settle(warehouse)
     facts = warehouse.facts()
@@ -157,6 +177,31 @@ def test_a_seal_folds_the_ledger_and_changes_no_sum(opening: Open) -> None:
     after = warehouse.ledger(0, 1 << 40, None)
     assert (after.rows, after.totals) == (before.rows, before.totals)
     assert asked(warehouse, "select count(*) from ledger") == [(1,)]
+
+
+def test_positions_of_the_last_days_are_whole_and_of_older_ones_the_last_of_each_second_stays(opening: Open) -> None:
+    warehouse = opening(seal_rows=2, seal_rows_min=2)
+    warehouse.load(block([event(100)], 100))
+    with warehouse._cursor() as cursor:
+        cursor.execute(
+            "insert into positions select '\\x00'::blob, i, make_timestamp(i * 300000 + ?) from range(1, 100) t(i)",
+            [NOON_US],
+        )
+        cursor.execute("insert into positions select '\\x00'::blob, i, now()::timestamp from range(101, 111) t(i)")
+    warehouse = opening(seal_rows=2, seal_rows_min=2)
+    last = max(110, 100)
+    warehouse.load(block([event(111)], 111, last, log_id=b"\x00"))
+    settle(warehouse)
+    seqs = [seq for (seq,) in asked(warehouse, "select seq from positions order by seq")]
+    assert seqs[-12:] == list(range(100, 112))
+    old = seqs[:-12]
+    assert len(old) == 30
+    times = [NOON_US + seq * 300_000 for seq in old]
+    assert len({us // 1_000_000 for us in times}) == len(times)
+    # What a second's loads were is told by the last of them, so no seq seems to be stored before it was.
+    for seq in range(1, 100):
+        found = next((each for each in seqs if each >= seq), None)
+        assert found is not None and 0 <= (found - seq) * 300_000 < 1_000_000
 
 
 def test_loads_go_on_while_a_seal_is_under_way(opening: Open) -> None:

@@ -13,14 +13,15 @@ def test_nested_objects_and_lists_count_every_key() -> None:
 
 
 def test_the_most_frequent_shapes_are_taken_while_their_paths_fit() -> None:
-    shapes = [(1, '["a", "b"]'), (2, '["c", "d", "e"]'), (3, '["b", "c"]'), (4, '["a"]')]
-    assert chosen(shapes, paths_max=3) == [1, 3, 4]
+    shapes = [(1, '["a", "b"]', 40), (2, '["c", "d", "e"]', 30), (3, '["b", "c"]', 20), (4, '["a"]', 10)]
+    assert chosen(shapes, paths_max=3) == ([1, 3, 4], 70)
 
 
 def test_one_wide_shape_takes_no_room_from_the_others() -> None:
     wide = "[" + ",".join(f'"k{n}"' for n in range(PATHS_MAX + 1)) + "]"
-    assert chosen([(1, wide), (2, '["a"]')]) == [2]
+    assert chosen([(1, wide, 9), (2, '["a"]', 3)]) == ([2], 3)
 
 
 def test_a_shape_too_deep_to_parse_is_left_out() -> None:
-    assert chosen([(1, '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"), (2, '{"a":"VARCHAR"}')]) == [2]
+    deep = '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"
+    assert chosen([(1, deep, 9), (2, '{"a":"VARCHAR"}', 3)]) == ([2], 3)

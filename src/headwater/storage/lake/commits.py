@@ -8,7 +8,6 @@ writer was first, then the folder.
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,48 +16,88 @@ import google_crc32c
 from deltalake import DeltaTable
 
 from headwater.storage.durable import sync
-from headwater.storage.lake.parquet import PARTITION, Written
+from headwater.storage.lake.parquet import PARTITION, DataFile, Written, day_of
 from headwater.storage.log.base import Position
 
 OWN = "headwater"
-"""Key of our facts in a commit's commitInfo: log_id, seq, files, bytes, crc32c of the lines after it."""
+"""Key of our facts in a commit's commitInfo: log_id, seq, by how much files, rows and bytes changed, crc32c of the
+lines after it."""
 LOG_ID = "headwater.logId"
 """Table property: the log (hex) that the position belongs to. Its seq is Delta's transaction version of that app id."""
 
 
-def commit_lines(written: Sequence[Written], position: Position, new_log: dict[str, Any] | None) -> bytes:
-    """The actions of one append. `new_log`: the metaData action, where the position's log is not the present one.
-
-    The first line holds our facts, among them the checksum of the others: Delta has none.
-    """
-    now_ms = time.time_ns() // 1_000_000
-    log_id = position.log_id.hex()
+def append_lines(written: Sequence[Written], position: Position, new_log: dict[str, Any] | None, now_ms: int) -> bytes:
+    """The actions of one append. `new_log`: the metaData action, where the position's log is not the present one."""
     actions: list[dict[str, Any]] = [{"metaData": new_log}] if new_log is not None else []
-    actions.append({"txn": {"appId": log_id, "version": position.seq, "lastUpdated": now_ms}})
+    actions.append({"txn": {"appId": position.log_id.hex(), "version": position.seq, "lastUpdated": now_ms}})
     actions.extend({"add": _add(each, now_ms)} for each in written)
-    rest = b"".join(map(_line, actions))
-    info = {
-        "timestamp": now_ms,
+    rows = sum(each.file.rows for each in written)
+    described = {
         "operation": "WRITE",
         "operationParameters": {"mode": "Append", "partitionBy": json.dumps([PARTITION])},
-        "operationMetrics": {"num_added_rows": sum(each.file.rows for each in written)},
-        "engineInfo": OWN,
-        OWN: {
-            "log_id": log_id,
-            "seq": position.seq,
-            "files": len(written),
-            "bytes": sum(each.file.bytes for each in written),
-            "crc32c": google_crc32c.value(rest),
-        },
+        "operationMetrics": {"num_added_rows": rows},
     }
-    return _line({"commitInfo": info}) + rest
+    change = {
+        **_position(position),
+        "files": len(written),
+        "rows": rows,
+        "bytes": sum(each.file.bytes for each in written),
+    }
+    return _commit(described, change, actions, now_ms)
+
+
+def merge_lines(merged: Written, replaced: Sequence[DataFile], position: Position | None, now_ms: int) -> bytes:
+    """One file in place of several that hold the same rows."""
+    removes = [{"remove": _remove(each, now_ms, data_change=False)} for each in replaced]
+    add = {"add": _add(merged, now_ms, data_change=False)}
+    described = {
+        "operation": "OPTIMIZE",
+        "operationParameters": {"predicate": "[]"},
+        "operationMetrics": {"numFilesAdded": 1, "numFilesRemoved": len(replaced)},
+    }
+    change = {
+        **_position(position),
+        "files": 1 - len(replaced),
+        "rows": 0,
+        "bytes": merged.file.bytes - sum(each.bytes for each in replaced),
+    }
+    return _commit(described, change, [*removes, add], now_ms)
+
+
+def removal_lines(removed: Sequence[DataFile], position: Position | None, now_ms: int) -> bytes:
+    """Rows that are no longer kept; whole files."""
+    days = sorted({day_of(each) for each in removed})
+    rows = sum(each.rows for each in removed)
+    described = {
+        "operation": "DELETE",
+        "operationParameters": {"predicate": json.dumps([f"{PARTITION} in ({', '.join(days)})"])},
+        "operationMetrics": {"num_deleted_rows": rows, "num_removed_files": len(removed)},
+    }
+    change = {
+        **_position(position),
+        "files": -len(removed),
+        "rows": -rows,
+        "bytes": -sum(each.bytes for each in removed),
+    }
+    return _commit(described, change, [{"remove": _remove(each, now_ms, data_change=True)} for each in removed], now_ms)
+
+
+def _position(position: Position | None) -> dict[str, Any]:
+    return {} if position is None else {"log_id": position.log_id.hex(), "seq": position.seq}
+
+
+def _commit(described: dict[str, Any], change: dict[str, Any], actions: Sequence[dict[str, Any]], now_ms: int) -> bytes:
+    """The first line holds our facts, among them the checksum of the others: Delta has none."""
+    rest = b"".join(map(_line, actions))
+    own = {**change, "crc32c": google_crc32c.value(rest)}
+    return _line({"commitInfo": {"timestamp": now_ms, **described, "engineInfo": OWN, OWN: own}}) + rest
 
 
 def _line(action: dict[str, Any]) -> bytes:
     return json.dumps(action, separators=(",", ":")).encode() + b"\n"
 
 
-def _add(written: Written, now_ms: int) -> dict[str, Any]:
+def _add(written: Written, now_ms: int, *, data_change: bool = True) -> dict[str, Any]:
     file = written.file
     stats = {
         "numRecords": file.rows,
@@ -71,8 +110,19 @@ def _add(written: Written, now_ms: int) -> dict[str, Any]:
         "partitionValues": {PARTITION: str(written.day)},
         "size": file.bytes,
         "modificationTime": now_ms,
-        "dataChange": True,
+        "dataChange": data_change,
         "stats": json.dumps(stats),
+    }
+
+
+def _remove(file: DataFile, now_ms: int, *, data_change: bool) -> dict[str, Any]:
+    return {
+        "path": file.path,
+        "deletionTimestamp": now_ms,
+        "dataChange": data_change,
+        "extendedFileMetadata": True,
+        "partitionValues": {PARTITION: day_of(file)},
+        "size": file.bytes,
     }
 
 
@@ -117,16 +167,46 @@ def path_of(version: int, log: Path) -> Path:
     return log / f"{version:020d}.json"
 
 
-def versions(log: Path) -> tuple[int, int]:
-    """(last commit, last checkpoint) by their file names; -1 where there is none."""
-    commit = checkpoint = -1
+def number_of(path: Path) -> int | None:
+    """Of a commit or checkpoint; None for another file."""
+    number, _, rest = path.name.partition(".")
+    return int(number) if number.isdigit() and (rest == "json" or rest.startswith("checkpoint")) else None
+
+
+def numbers(log: Path) -> tuple[set[int], set[int]]:
+    """(commits, checkpoints) by their file names."""
+    found: tuple[set[int], set[int]] = set(), set()
     for path in log.iterdir():
-        number, _, rest = path.name.partition(".")
-        if number.isdigit() and rest == "json":
-            commit = max(commit, int(number))
-        elif number.isdigit() and rest.startswith("checkpoint"):
-            checkpoint = max(checkpoint, int(number))
+        number = number_of(path)
+        if number is not None:
+            found[path.suffix != ".json"].add(number)
+    return found
+
+
+def versions(log: Path, at: int | None = None) -> tuple[int, int]:
+    """(last commit, last checkpoint) up to that version; -1 where there is none."""
+    found = ([number for number in each if at is None or number <= at] for each in numbers(log))
+    commit, checkpoint = (max(each, default=-1) for each in found)
     return commit, checkpoint
+
+
+def committed_ms(version: int, log: Path) -> int:
+    """By the clock of who committed it; ours never goes back. Raises OSError."""
+    return int(info_of(path_of(version, log)).get("timestamp", 0))
+
+
+def info_of(path: Path) -> dict[str, Any]:
+    """The commitInfo of a commit, in most the first line; empty where there is none that can be read."""
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                action = json.loads(line)
+            except ValueError:
+                return {}
+            if "commitInfo" in action:
+                info: dict[str, Any] = action["commitInfo"]
+                return info
+    return {}
 
 
 def fault_of(path: Path) -> str | None:

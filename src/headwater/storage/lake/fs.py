@@ -3,44 +3,50 @@
     <folder>/lock          held by the writer; names its process
     <folder>/staging       files before they are complete; emptied at opening
     <folder>/set-aside     commits that could not be read, kept for a person
+    <folder>/expired       counts of what the life span took away
     <folder>/events        the Delta table, partitioned by received_on
 
 The position is Delta's own record of an application's transactions, so it moves in the commit that brings the rows.
+
+Appends and care share one process and one table: care writes its files beside the appends and takes the mutex for its
+commit alone, where it looks whether what it replaces is still there.
 """
 
-import errno
 import fcntl
 import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
 from arro3.core import Table
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 
 from headwater.domain.errors import Conflict, Damaged, Unavailable
 from headwater.storage.crash import crash_point
 from headwater.storage.durable import sync
-from headwater.storage.lake import commits, parquet
-from headwater.storage.lake.base import Version
+from headwater.storage.lake import care, commits, compaction, examine, expired, parquet, vacuum, views
+from headwater.storage.lake import table as tables
+from headwater.storage.lake.base import Part, Unused, Version
+from headwater.storage.lake.failures import unavailable
 from headwater.storage.lake.parquet import PARTITION, DataFile
 from headwater.storage.lake.schema import SCHEMA
-from headwater.storage.log.base import Position
+from headwater.storage.lake.table import Snapshot
+from headwater.storage.log.base import Counts, Position
 from headwater.storage.urls import path_of
 
 COMMITS_PER_CHECKPOINT = 100
 PUBLISH_ATTEMPTS = 5
 """Other writers of the table (a person's Spark, say) may take a version first."""
-FOREIGN_COMMITS_MAX = 20
-"""Commits of others in a row over which the history still finds the seq of one of ours."""
-PROTOCOL_MAX = (1, 2)
-"""(reader, writer) version of the Delta protocol that these commits keep."""
+CONFIGURATION = {"delta.deletedFileRetentionDuration": "interval 1 hours"}
+"""How long checkpoints repeat which files were removed; of a week's at 20k events/s that were 22 MB in each. We know
+them from the commits themselves."""
+FILES_PER_STEP = 100
+"""That a vacuum deletes between two looks whether to go on."""
 
 
 def open(url: str, *, read_only: bool = False) -> "FileLake":
@@ -55,15 +61,17 @@ class FileLake:
         self._staging = folder / "staging"
         self._read_only = read_only
         self._mutex = threading.Lock()
+        self._caring = threading.Lock()
         self._lock: int | None = None
-        self._version = -1
-        self._position: Position | None = None
-        self._files: tuple[DataFile, ...] = ()
+        self._now = Snapshot()
+        self._committed_ms = 0
         self._checkpoint_failures = 0
+        self._compacted_us = 0
+        self._engine = parquet.WarmEngine()
         if read_only:
             self._load()
             return
-        with _unavailable("open", folder):
+        with unavailable("open", folder):
             self._lock = _locked(folder)
             try:
                 self._recover()
@@ -73,70 +81,117 @@ class FileLake:
                 raise
 
     def position(self) -> Position | None:
-        if self._read_only:
-            self._load()
-        return self._position
+        return self._present().position
 
     def append(self, rows: Any, position: Position) -> None:
         table = Table.from_arrow(rows)
         with self._mutex:
-            if self._lock is None:
-                raise Unavailable(f"lake: {self._folder} is not open for writing", code="LAKE_CLOSED")
+            self._check_open()
             self._check_follows(position)
-            with _unavailable("append to", self._folder):
+            with unavailable("append to", self._folder):
                 self._append(table, position)
                 self._checkpoint_if_due()
 
     def read(self, after_seq: int, rows_max: int) -> Iterator[Any]:
-        if self._read_only:
-            self._load()
-        groups = _groups([file for file in self._files if file.last_seq > after_seq], rows_max)
-        with parquet.engine() as connection:
-            for group in groups:
-                yield from _slices(parquet.read(group, self._table, after_seq, connection), rows_max)
+        files = [file for file in self._present().files if file.last_seq > after_seq]
+        return views.read(files, self._table, after_seq, rows_max)
+
+    def at(self, version: int | None = None, time_us: int | None = None) -> views.FileView:
+        if time_us is not None:
+            version = tables.version_at(self._table, time_us)
+        if version is None:
+            found: Snapshot | None = self._present()
+        else:
+            tables.check_readable(self._table, version)
+            found = tables.load(self._table, version)
+        snapshot = found or Snapshot()
+        facts = tables.version_of(self._table, snapshot.version, snapshot.seq)
+        return views.FileView(self._table, snapshot, facts)
 
     def history(self, limit: int) -> list[Version]:
-        table = self._open_table()
-        if table is None:
+        return tables.history(self._table, limit)
+
+    def compactable(self) -> Sequence[Part]:
+        return [care.part_of(files) for files in care.merges(self._present().files)]
+
+    def compact(self) -> Iterator[Part]:
+        with self._cared_for():
+            for files in care.merges(self._now.files):
+                with unavailable("compact", self._folder):
+                    yield from self._merge(files)
+
+    def expirable(self, before_us: int, seq_max: int) -> Sequence[Part]:
+        return [care.part_of(files) for files in care.over(self._present().files, before_us, seq_max)]
+
+    def expire(self, before_us: int, seq_max: int) -> Iterator[Part]:
+        with self._cared_for():
+            for files in care.over(self._now.files, before_us, min(seq_max, self._now.seq)):
+                with unavailable("remove days from", self._folder):
+                    expired.keep(files, self._table, self._folder / "expired")
+                    crash_point("lake.expire.before_commit")
+                    done = self._change(files, [], self._removal_of(files))
+                    crash_point("lake.expire.after_commit")
+                if done:
+                    yield care.part_of(files)
+
+    def expired(self) -> Counts:
+        with unavailable("read", self._folder):
+            return expired.counted(self._present().files, self._folder / "expired")
+
+    def vacuumable(self, before_us: int) -> Sequence[Unused]:
+        if not self._table.is_dir():
             return []
-        found: list[Version] = []
-        seq = 0
-        for entry in reversed(table.history(limit + FOREIGN_COMMITS_MAX)):
-            own = entry.get(commits.OWN, {})
-            seq = own.get("seq", seq)
-            found.append(
-                Version(
-                    version=entry["version"],
-                    committed_us=entry["timestamp"] * 1000,
-                    operation=entry["operation"],
-                    rows=int(entry.get("operationMetrics", {}).get("num_added_rows", 0)),
-                    bytes=own.get("bytes", 0),
-                    files=own.get("files", 0),
-                    seq=seq,
-                )
-            )
-        return found[::-1][:limit]
+        with unavailable("read", self._folder):
+            return vacuum.unused(self._table, self._present(), before_us)
+
+    def vacuum(self, before_us: int) -> Iterator[Sequence[Unused]]:
+        with self._cared_for():
+            with unavailable("vacuum", self._folder):
+                found = vacuum.unused(self._table, self._now, before_us)
+            for start in range(0, len(found), FILES_PER_STEP):
+                some = found[start : start + FILES_PER_STEP]
+                with unavailable("vacuum", self._folder):
+                    gone = [each for each in some if self._delete(each)]
+                yield gone
+            with unavailable("vacuum", self._folder):
+                for folder in vacuum.empty_days(self._table):
+                    self._drop_day(folder)
+                tables.trim(self._log, before_us)
+
+    def faults(self, advance: Callable[[float, float | None], None] | None = None) -> list[str]:
+        files = self._present().files
+        with views.pinned(files, self._table):
+            return examine.of_commits(self._log) + examine.of_files(files, self._table, advance)
 
     def stats(self) -> dict[str, int]:
-        if self._read_only:
-            self._load()
+        now = self._present()
         aside = self._folder / "set-aside"
         return {
-            "files": len(self._files),
-            "bytes": sum(file.bytes for file in self._files),
-            "rows": sum(file.rows for file in self._files),
-            "version": self._version,
-            "seq": self._position.seq if self._position else 0,
+            "files": len(now.files),
+            "small_files": sum(len(files) for files in care.merges(now.files)),
+            "bytes": sum(file.bytes for file in now.files),
+            "rows": sum(file.rows for file in now.files),
+            "version": now.version,
+            "seq": now.seq,
             "set_aside": len(list(aside.glob("*.json"))),
             "checkpoint_failures": self._checkpoint_failures,
+            "compacted_us": self._compacted_us,
         }
 
     def close(self) -> None:
         with self._mutex:
             self._let_go()
 
+    def _present(self) -> Snapshot:
+        if self._read_only:
+            self._load()
+        return self._now
+
+    def _removal_of(self, files: Sequence[DataFile]) -> Callable[[int], bytes]:
+        return lambda now_ms: commits.removal_lines(files, self._now.position, now_ms)
+
     def _check_follows(self, position: Position) -> None:
-        now = self._position
+        now = self._now.position
         if now is None or position.seq > now.seq or (position.log_id != now.log_id and position.seq == now.seq):
             return
         raise Conflict(
@@ -145,31 +200,45 @@ class FileLake:
             value=position.seq,
         )
 
+    def _check_open(self) -> None:
+        if self._lock is None:
+            raise Unavailable(f"lake: {self._folder} is not open for writing", code="LAKE_CLOSED")
+
     def _append(self, rows: Table, position: Position) -> None:
         written: list[parquet.Written] = []
         try:
             if rows.num_rows:
-                written = parquet.write(rows, self._table, self._staging)
-            self._publish(written, position)
+                with self._engine.use() as connection:
+                    written = parquet.write(rows, self._table, self._staging, connection)
+            new_log = self._new_log(position)
+            crash_point("lake.append.before_commit")
+            self._publish(lambda now_ms: commits.append_lines(written, position, new_log, now_ms))
         except BaseException:
             if self._lock is not None:
                 parquet.drop(written, self._table)
             raise
-        self._position = position
-        self._files += tuple(each.file for each in written)
+        crash_point("lake.append.after_commit")
+        files = self._now.files + tuple(each.file for each in written)
+        self._now = Snapshot(self._now.version, position, files)
 
-    def _publish(self, written: list[parquet.Written], position: Position) -> None:
-        new_log = None
-        if self._position is None or position.log_id != self._position.log_id:
-            table = self._open_table()
-            assert table is not None
-            new_log = commits.metadata_with_log(table, position.log_id)
-        lines = commits.commit_lines(written, position, new_log)
+    def _new_log(self, position: Position) -> dict[str, Any] | None:
+        now = self._now.position
+        if now is not None and position.log_id == now.log_id:
+            return None
+        table = tables.open_table(self._table)
+        assert table is not None
+        return commits.metadata_with_log(table, position.log_id)
+
+    def _publish(self, lines_of: Callable[[int], bytes], still: Callable[[], bool] = lambda: True) -> bool:
+        """Make the next version of these lines, given the time; False, and none, where `still` has become false by
+        another writer's version. Under the mutex."""
         for _ in range(PUBLISH_ATTEMPTS):
-            version = self._version + 1
-            crash_point("lake.append.before_commit")
+            if not still():
+                return False
+            version = self._now.version + 1
+            self._committed_ms = max(self._committed_ms, time.time_ns() // 1_000_000)
             try:
-                commits.publish(lines, version, self._log, self._staging)
+                commits.publish(lines_of(self._committed_ms), version, self._log, self._staging)
             except FileExistsError:
                 self._load()
                 continue
@@ -180,12 +249,83 @@ class FileLake:
                         f"lake: commit {version} may or may not be durable: {error.strerror}", code="OUTCOME_UNKNOWN"
                     ) from error
                 raise
-            crash_point("lake.append.after_commit")
-            self._version = version
-            return
+            self._now = Snapshot(version, self._now.position, self._now.files)
+            return True
         raise Unavailable(f"lake: another writer took {PUBLISH_ATTEMPTS} versions in a row", code="LAKE_CONTENDED")
 
+    def _merge(self, files: Sequence[DataFile]) -> Iterator[Part]:
+        """Put one file in the place of these, or several where one would be too large, or one is damaged."""
+        runs, damaged = compaction.sound(files, self._table)
+        yield from damaged
+        with compaction.engine() as connection:
+            for run in runs:
+                for part, facts in compaction.fitting(run, compaction.facts_of(run, self._table, connection)):
+                    if len(part) < 2:
+                        continue
+                    try:
+                        merged = compaction.merge(part, facts, self._table, self._staging, connection)
+                    except Damaged as error:
+                        yield care.part_of(part, left_alone=error.detail)
+                        continue
+                    if self._replace(part, merged):
+                        self._compacted_us = time.time_ns() // 1000
+                        yield care.part_of(part, bytes_after=merged.file.bytes)
+
+    def _replace(self, files: Sequence[DataFile], merged: parquet.Written) -> bool:
+        crash_point("lake.compact.before_commit")
+        done = False
+        try:
+            done = self._change(
+                files, [merged.file], lambda now_ms: commits.merge_lines(merged, files, self._now.position, now_ms)
+            )
+        finally:
+            if not done and self._lock is not None:
+                parquet.drop([merged], self._table)
+        crash_point("lake.compact.after_commit")
+        return done
+
+    def _change(self, removed: Sequence[DataFile], added: Sequence[DataFile], lines_of: Callable[[int], bytes]) -> bool:
+        """Commit care; False where some of `removed` are not in the table any more."""
+        gone = {file.path for file in removed}
+        with self._mutex:
+            self._check_open()
+            if not self._publish(lines_of, lambda: gone <= {file.path for file in self._now.files}):
+                return False
+            left = [file for file in self._now.files if file.path not in gone]
+            self._now = Snapshot(self._now.version, self._now.position, tables.ordered([*left, *added]))
+            self._checkpoint_if_due()
+            return True
+
+    def _delete(self, file: Unused) -> bool:
+        """False where it is read just now."""
+        path = self._table / file.path
+        if views.is_pinned(path):
+            return False
+        path.unlink(missing_ok=True)
+        crash_point("lake.vacuum.after_delete")
+        return True
+
+    def _drop_day(self, folder: Path) -> None:
+        """An empty folder; an append may be about to write there."""
+        with self._mutex:
+            self._check_open()
+            if not any(folder.iterdir()):
+                folder.rmdir()
+                sync(self._table)
+
+    @contextmanager
+    def _cared_for(self) -> Iterator[None]:
+        """One care at a time. Raises Unavailable (LAKE_BUSY)."""
+        self._check_open()
+        if not self._caring.acquire(blocking=False):
+            raise Unavailable(f"lake: {self._folder} is being compacted, expired or vacuumed", code="LAKE_BUSY")
+        try:
+            yield
+        finally:
+            self._caring.release()
+
     def _let_go(self) -> None:
+        self._engine.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -206,7 +346,7 @@ class FileLake:
             )
         set_aside = self._set_aside_torn()
         if not self._log.exists() or commits.versions(self._log) == (-1, -1):
-            DeltaTable.create(self._table, schema=SCHEMA, partition_by=[PARTITION])
+            DeltaTable.create(self._table, schema=SCHEMA, partition_by=[PARTITION], configuration=CONFIGURATION)
         self._sync_tail()
         if not set_aside:
             self._drop_orphans()
@@ -242,7 +382,7 @@ class FileLake:
     def _drop_orphans(self) -> None:
         """Delete data files beyond the position: they came before a commit that was never made."""
         self._load()
-        listed = {file.path for file in self._files}
+        listed = {file.path for file in self._now.files}
         last, _ = commits.versions(self._log)
         changed_ns = commits.path_of(last, self._log).stat().st_mtime_ns if last >= 0 else 0
         for folder in self._table.glob(f"{PARTITION}=*"):
@@ -251,74 +391,29 @@ class FileLake:
             for file in folder.iterdir():
                 path = f"{folder.name}/{file.name}"
                 match = parquet.NAME.fullmatch(path)
-                if match and path not in listed and int(match[2]) > (self._position.seq if self._position else 0):
+                if match and path not in listed and int(match[2]) > self._now.seq:
                     file.unlink()
 
     def _load(self) -> None:
         """Take version, position and files from the table as it is on the disk now."""
-        table = self._open_table()
-        if table is None:
-            return
-        protocol = table.protocol()
-        if (protocol.min_reader_version, protocol.min_writer_version) > PROTOCOL_MAX:
-            raise Unavailable(
-                f"lake: {self._table} was raised to Delta protocol {protocol.min_reader_version}, "
-                f"{protocol.min_writer_version} by another tool; this version writes {PROTOCOL_MAX}",
-                code="LAKE_PROTOCOL",
-            )
-        log_id = table.metadata().configuration.get(commits.LOG_ID)
-        seq = table.transaction_version(log_id) if log_id else None
-        adds = table.get_add_actions(flatten=True)
-        columns = (adds[name].to_pylist() for name in ("path", "num_records", "size_bytes"))
-        files = [parquet.file_of(*row) for row in zip(*columns, strict=True)]
-        self._files = tuple(sorted(files, key=lambda file: file.first_seq))
-        self._position = Position(bytes.fromhex(log_id), seq) if log_id and seq is not None else None
-        self._version = table.version()
-
-    def _open_table(self) -> DeltaTable | None:
-        """None where there is no table yet. A reader passes over a torn last commit, as the writer will."""
-        if not self._log.is_dir():
-            return None
-        last, checkpoint = commits.versions(self._log)
-        faults = {v: commits.fault_of(commits.path_of(v, self._log)) for v in range(checkpoint + 1, last + 1)}
-        faulty = [version for version, fault in faults.items() if fault]
-        if faulty and (faulty != [last] or last <= checkpoint):
-            path = commits.path_of(faulty[0], self._log)
-            raise Damaged(
-                f"lake: commit {path.name} can't be read: {faults[faulty[0]]}",
-                code="LAKE_DAMAGED",
-                path=str(path),
-                hint="restore that file from a copy",
-            )
-        try:
-            return DeltaTable(self._table, version=last - 1 if faulty else None)
-        except TableNotFoundError:
-            return None
-        except (DeltaError, ValueError, OSError) as error:
-            words = str(error).partition("\n")[0][:300]
-            point = f"{checkpoint:020d}.checkpoint.parquet" if checkpoint >= 0 else "no checkpoint"
-            raise Damaged(
-                f"lake: can't read the table's log {self._log} (last commit {last}, {point}): {words}",
-                code="LAKE_DAMAGED",
-                path=str(self._log),
-                hint="restore the folder from a copy; while all commits since an older checkpoint are there, it is "
-                "enough to delete the last checkpoint and _last_checkpoint",
-            ) from error
+        self._now = tables.load(self._table) or self._now
+        if not self._read_only and self._now.version >= 0 and not self._committed_ms:
+            path = commits.path_of(self._now.version, self._log)
+            self._committed_ms = commits.info_of(path).get("timestamp", 0) if path.exists() else 0
 
     def _checkpoint_if_due(self) -> None:
         """Fold the commits into one file, so that opening stays fast. The table is whole without it."""
-        if self._version % COMMITS_PER_CHECKPOINT:
+        if self._now.version % COMMITS_PER_CHECKPOINT:
             return
         try:
             table = DeltaTable(self._table)
             table.create_checkpoint()
-            for name in self._log.glob(f"{self._version:020d}.checkpoint*"):
+            for name in self._log.glob(f"{self._now.version:020d}.checkpoint*"):
                 name.chmod(0o600)
                 sync(name)
             (self._log / "_last_checkpoint").chmod(0o600)
             sync(self._log / "_last_checkpoint")
             sync(self._log)
-            table.cleanup_metadata()
         except (DeltaError, OSError):
             self._checkpoint_failures += 1
 
@@ -343,50 +438,3 @@ def _locked(folder: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
-
-
-def _groups(files: list[DataFile], rows_max: int) -> list[list[DataFile]]:
-    """Files in order of seq, to be read together: small ones up to `rows_max` (a query costs 10 ms however small), and
-    those whose ranges overlap (an append over midnight, a clock set back)."""
-    groups: list[list[DataFile]] = []
-    last_seq = rows = 0
-    for file in files:
-        if groups and (file.first_seq <= last_seq or rows + file.rows <= rows_max):
-            groups[-1].append(file)
-            rows += file.rows
-        else:
-            groups.append([file])
-            rows = file.rows
-        last_seq = max(last_seq, file.last_seq)
-    return groups
-
-
-def _slices(rows: Table, rows_max: int) -> Iterator[Table]:
-    """Pieces of at most `rows_max` rows that begin where a batch begins; a larger batch is one piece."""
-    start = end = 0
-    for row, index in enumerate([*rows["batch_index"].to_pylist(), 0]):
-        if index:
-            continue
-        if row - start > rows_max and end > start:
-            yield rows.slice(start, end - start)
-            start = end
-        end = row
-    if end > start:
-        yield rows.slice(start, end - start)
-
-
-@contextmanager
-def _unavailable(doing: str, folder: Path) -> Iterator[None]:
-    """Errors of the disk as Unavailable, with the system's words."""
-    try:
-        yield
-    except (OSError, duckdb.IOException) as error:
-        number = getattr(error, "errno", None)
-        words = str(error)
-        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in words:
-            code, hint = "DISK_FULL", "free space; what is not in the lake yet stays in the log"
-        elif number in (errno.EROFS, errno.EACCES, errno.EPERM) or "ermission denied" in words or "ead-only" in words:
-            code, hint = "READ_ONLY", "make the folder writable for the user that runs headwater"
-        else:
-            code, hint = "LAKE_FAILED", "look at the disk"
-        raise Unavailable(f"lake: can't {doing} {folder}: {words}", code=code, path=str(folder), hint=hint) from error

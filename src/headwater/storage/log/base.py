@@ -23,6 +23,10 @@ class Kind(enum.IntEnum):
     """Events sent again from quarantine: they were counted as received before, so their frames carry no counts."""
 
 
+READ_BYTES_MAX = 32 << 20
+"""Payload bytes a read gives at most, unless told otherwise: 20,000 events alone may be 20 GB."""
+
+
 class Position(msgspec.Struct, frozen=True, order=True):
     """How far a consumer has come: all up to and including `seq` of the log `log_id` is done. Frame ends only."""
 
@@ -142,10 +146,13 @@ class LogReader(Protocol):
     def durable_seq(self) -> int:
         """As published by the writer, also from another process. Bytes beyond it are never given out."""
 
-    def read(self, after_seq: int, events_max: int, wait_seconds: float) -> Sequence[Frame | Damage]:
+    def read(
+        self, after_seq: int, events_max: int, wait_seconds: float, bytes_max: int = READ_BYTES_MAX
+    ) -> Sequence[Frame | Damage]:
         """The next frames after `after_seq` (a frame end), oldest first, at least one unless the wait ends first.
 
-        Stops before exceeding `events_max` events, but always gives one frame. Waits up to `wait_seconds` for the first
+        Stops before exceeding `events_max` events or `bytes_max` bytes, but always gives one frame; the bytes are
+        those of the payloads, give or take 5 for each. Waits up to `wait_seconds` for the first
         to become durable. Raises Damaged when `after_seq` lies before `first_seq() - 1` (code POSITION_BEHIND_LOG),
         beyond what is durable (POSITION_AHEAD_OF_LOG) or inside a frame (POSITION_INSIDE_FRAME), and when the log was
         deleted or replaced meanwhile (LOG_REPLACED). Raises Unavailable when the store can't be read now.

@@ -119,8 +119,12 @@ def _hold(folder: Path, disk: Disk) -> int:
             value=holder,
             hint="stop that process, or use another data folder",
         ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError:
+        os.close(lock)  # else this process holds it until it ends
+        raise
     return lock
 
 

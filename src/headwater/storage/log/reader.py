@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from headwater.domain.errors import Damaged, Unavailable
-from headwater.storage.log.base import Damage, Frame, Kind, SegmentCounts
+from headwater.storage.log.base import READ_BYTES_MAX, Damage, Frame, Kind, SegmentCounts
 from headwater.storage.log.damaged import set_aside
 from headwater.storage.log.disk import Disk, refusal
 from headwater.storage.log.frames import (
@@ -67,13 +67,15 @@ class FileLogReader:
         mark = self._durable.read()
         return 0 if mark is None else mark.seq
 
-    def read(self, after_seq: int, events_max: int, wait_seconds: float) -> Sequence[Frame | Damage]:
+    def read(
+        self, after_seq: int, events_max: int, wait_seconds: float, bytes_max: int = READ_BYTES_MAX
+    ) -> Sequence[Frame | Damage]:
         deadline = time.monotonic() + wait_seconds
         while True:
             mark = self._durable.read()
             if mark is None or mark.seq <= after_seq:
                 self._check_waiting(mark, after_seq)
-            elif items := self._read(mark, after_seq, events_max):
+            elif items := self._read(mark, after_seq, events_max, bytes_max):
                 return items
             if not self._wait(after_seq, deadline):
                 return []
@@ -127,15 +129,16 @@ class FileLogReader:
         for mark in (self._durable, *self._consumers.values()):
             mark.close()
 
-    def _read(self, mark: Mark, after_seq: int, events_max: int) -> list[Frame | Damage]:
+    def _read(self, mark: Mark, after_seq: int, events_max: int, bytes_max: int) -> list[Frame | Damage]:
         items: list[Frame | Damage] = []
-        events = 0
+        events = size = 0
         try:
             for span, item, minute in self._ahead(mark, after_seq):
-                if items and events + item.n > events_max:
+                events += item.n
+                size += item.raw_bytes if isinstance(item, Header) else 0
+                if items and (events > events_max or size > bytes_max):
                     break
                 items.append(self._give(span, item))
-                events += item.n
                 self._place = Place(item.last_seq, span.segment, item.end, minute)
         except FileNotFoundError:
             self._spans_until = -1  # trimmed or deleted since the listing: what was read so far still counts

@@ -70,12 +70,14 @@ class FileLogWriter:
         """Of all segments but the open one. Changed under `_lock`: by the writer at rotation, by trimming."""
 
         # `_lock` guards the way in: several threads may append. The way out has one thread and counts for itself.
+        # `_bell` is held while there is nothing to say; who appends while the writer is idle lets go of it, once.
         self._lock = threading.Lock()
         self._queue: deque[Waiting] = deque()
         self._events_in = self._bytes_in = self._events_out = self._bytes_out = 0
         self._refusal: Unavailable | None = None
         self._in_hand: list[Waiting] = []
-        self._arrived = threading.Event()
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._idle = False
         self._trimming = threading.Lock()
         self._facts = {
@@ -92,21 +94,20 @@ class FileLogWriter:
         self._thread.start()
 
     def append(self, entry: Entry, token: Any) -> None:
-        size = len(entry.payload)
-        if not 0 < entry.n <= ENTRY_EVENTS_MAX:
-            raise BadInput(f"log: an entry holds 1 to {ENTRY_EVENTS_MAX} events, not {entry.n}", value=entry.n)
-        assert sum(entry.counts.values()) == (entry.n if entry.kind is Kind.EVENTS else 0), "counts are not those of n"
+        size, n, limits = len(entry.payload), entry.n, self._limits
+        if not 0 < n <= ENTRY_EVENTS_MAX:
+            raise BadInput(f"log: an entry holds 1 to {ENTRY_EVENTS_MAX} events, not {n}", value=n)
+        assert sum(entry.counts.values()) == (n if entry.kind is Kind.EVENTS else 0), "counts are not those of n"
         with self._lock:
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)
             waiting = self._bytes_in - self._bytes_out
-            if waiting + size > self._limits.queue_bytes_max or self._bytes_before + self._end > self._limits.bytes_max:
+            if waiting + size > limits.queue_bytes_max or self._bytes_before + self._end > limits.bytes_max:
                 raise self._full(size, waiting)
             self._queue.append((entry, token))
             self._bytes_in += size
-            self._events_in += entry.n
-        if self._idle:
-            self._arrived.set()
+            self._events_in += n
+            self._ring()
 
     def durable_seq(self) -> int:
         return self._mark.seq
@@ -143,8 +144,14 @@ class FileLogWriter:
         with self._lock:
             if self._refusal is None:
                 self._refusal = Unavailable("log is closed; the server is stopping", code="LOG_CLOSED")
-        self._arrived.set()
+            self._ring()
         self._thread.join()
+
+    def _ring(self) -> None:
+        """Wake the writer where it waits; under `_lock`."""
+        if self._idle:
+            self._idle = False
+            self._bell.release()
 
     def _full(self, size: int, waiting: int) -> Unavailable | TooLarge:
         limits = self._limits
@@ -189,14 +196,13 @@ class FileLogWriter:
         """The oldest entries that fit into one frame; waits for some. None when closed and all is done."""
         queue = self._queue
         while not queue:
-            if self._refusal is not None and not queue:
-                return None
-            # The order makes it safe: `_idle` is set before the last look, and append looks at it after its push.
-            self._idle = True
-            if not queue and self._refusal is None:
-                self._arrived.wait()
-            self._idle = False
-            self._arrived.clear()
+            with self._lock:
+                if queue:
+                    break
+                if self._refusal is not None:
+                    return None
+                self._idle = True
+            self._bell.acquire()
         items: list[Waiting] = []
         kind, events, size = queue[0][0].kind, 0, 0
         while queue:
@@ -217,6 +223,8 @@ class FileLogWriter:
             if self._descriptor is None or HEAD_BYTES < self._end > self._limits.segment_bytes - size:
                 self._open_next()
         except OSError as error:
+            # The next segment may stand there all the same, and says where this one ends: nothing may follow here.
+            self._drop_descriptor()
             return self._refuse(items, error)
         descriptor = self._descriptor
         assert descriptor is not None

@@ -19,9 +19,9 @@ VALUES: dict[type, tuple[str, ...]] = {
     plans.MetricsPlan: ("start_us", "end_us", "groups_max", "rows_max"),
     plans.EventsPage: ("start_us", "end_us", "limit", "before"),
     plans.EventById: ("event_id", "limit"),
-    plans.QuarantinePage: ("start_us", "end_us", "limit", "before_seq", "code", "source", "name"),
+    plans.QuarantinePage: ("start_us", "end_us", "limit", "before_seq", "code", "source", "name", "step"),
     plans.QuarantineById: ("seq", "event_id", "limit"),
-    plans.QuarantineGroups: ("start_us", "end_us", "limit"),
+    plans.QuarantineGroups: ("start_us", "end_us", "limit", "code", "source", "name", "step"),
 }
 """Which fields of each struct are values. None is part of the shape: it says that a condition is not there."""
 INSTANTS = ("start_us", "end_us")

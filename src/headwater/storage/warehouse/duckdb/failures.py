@@ -1,5 +1,6 @@
 """What DuckDB raises → the errors of the house, naming the file and the cure."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from headwater.domain.errors import BadInput, Damaged, HeadwaterError, Unavailab
 REBUILD = "make it anew with `headwater lake rebuild`"
 LOCKED = ("Could not set lock", "different configuration", "configuration has been locked")
 NEWER = ("version number", "newer version of DuckDB", "storage version")
+VERSIONS = re.compile(r"version number (\d+), but we can only read versions? (?:between )?(\d+)")
 DAMAGE = (
     *("corrupt", "checksum", "replaying WAL", "not a valid DuckDB", "Failed to deserialize", "LEB128", "Serialization"),
     *("does not match database file", "out of range of file", "INTERNAL Error"),
@@ -58,7 +60,7 @@ def translate(error: duckdb.Error, path: Path, *, opening: bool = False) -> Head
             path=str(path),
         )
     if any(each in said for each in NEWER):
-        return newer(path, brief)
+        return older(path, brief) if _is_older(said) else newer(path, brief)
     if any(each.lower() in said.lower() for each in DAMAGE):
         return damaged(path, brief)
     if opening and not isinstance(error, duckdb.OutOfMemoryException):
@@ -95,3 +97,18 @@ def newer(path: Path, reason: str) -> Damaged:
         path=str(path),
         hint=REBUILD,
     )
+
+
+def older(path: Path, reason: str) -> Damaged:
+    return Damaged(
+        f"warehouse: {path} was written by a version too old for this one: {reason}; put the old DuckDB back, or "
+        f"{REBUILD}",
+        code="WAREHOUSE_OLDER",
+        path=str(path),
+        hint=REBUILD,
+    )
+
+
+def _is_older(said: str) -> bool:
+    found = VERSIONS.search(said)
+    return found is not None and int(found[1]) < int(found[2])

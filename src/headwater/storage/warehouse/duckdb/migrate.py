@@ -38,7 +38,7 @@ def pending(con: duckdb.DuckDBPyConnection, path: Path, steps: list[Step]) -> tu
                 path=str(path),
             )
         return steps, False
-    (done,) = con.execute("select max(number) from migrations").fetchall()[0]
+    (done,) = con.execute("select coalesce(max(number), 0) from migrations").fetchall()[0]
     if done > len(steps):
         raise newer(path, f"it has format {done}, this headwater knows up to {len(steps)}")
     return steps[done:], True

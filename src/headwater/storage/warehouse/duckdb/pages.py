@@ -11,6 +11,7 @@ RAW = (
 )
 TIMES = {"created_us": "created_at", "occurred_us": "occurred_at", "received_us": "received_at"}
 TABLES = ("events", "hot")
+QUARANTINE = "quarantine_states"
 
 
 def events_sql(plan: plans.EventsPage) -> exp.Select:
@@ -44,11 +45,7 @@ def event_sql(plan: plans.EventById) -> exp.Select:
 
 
 def quarantine_sql(plan: plans.QuarantinePage) -> exp.Select:
-    wanted = between(plan.start_us, plan.end_us, "received_at", None)
-    for name in ("code", "source", "name"):
-        value = getattr(plan, name)
-        if value is not None:
-            wanted.append(exp.EQ(this=column(name), expression=param(value)))
+    wanted = _wanted(plan)
     if plan.before_seq is not None:
         wanted.append(exp.LT(this=column("seq"), expression=param(plan.before_seq)))
     return _quarantined(wanted, plan.limit)
@@ -71,8 +68,9 @@ def quarantine_groups_sql(plan: plans.QuarantineGroups) -> exp.Select:
         exp.alias_(call("epoch_us", exp.Min(this=column("received_at"))), "first_received_us"),
         exp.alias_(call("epoch_us", exp.Max(this=column("received_at"))), "last_received_us"),
         exp.alias_(exp.Max(this=column("seq")), "example_seq"),
-    ).from_("quarantine")
-    query = query.where(*between(plan.start_us, plan.end_us, "received_at", None)).group_by(*keys)
+        exp.alias_(call("arg_max", column("detail"), column("seq")), "example_detail"),
+    ).from_(QUARANTINE)
+    query = query.where(*_wanted(plan)).group_by(*keys)
     order = [exp.Ordered(this=column("count"), desc=True, nulls_first=False)]
     order += [exp.Ordered(this=key.copy(), desc=False, nulls_first=False) for key in keys]
     return query.order_by(*order).limit(param(plan.limit))
@@ -125,6 +123,18 @@ def _newest(query: exp.Select, table: str, limit: int) -> exp.Select:
     return query.order_by(*order).limit(param(limit))
 
 
+def _wanted(plan: plans.QuarantinePage | plans.QuarantineGroups) -> list[exp.Expr]:
+    wanted = between(plan.start_us, plan.end_us, "received_at", None)
+    if plan.state != "all":
+        still_there = exp.Is(this=column("by_seq"), expression=exp.null())
+        wanted.append(still_there if plan.state == "open" else exp.Not(this=still_there))
+    for name in ("code", "source", "name", "step"):
+        value = getattr(plan, name)
+        if value is not None:
+            wanted.append(exp.EQ(this=column(name), expression=param(value)))
+    return wanted
+
+
 def _quarantined(wanted: list[exp.Expr], limit: int) -> exp.Select:
     made: list[exp.Expr] = []
     for name in plans.QUARANTINE_FIELDS:
@@ -134,7 +144,7 @@ def _quarantined(wanted: list[exp.Expr], limit: int) -> exp.Select:
             made.append(exp.alias_(as_text(column("id")), name))
         else:
             made.append(column(name))
-    query = exp.select(*made).from_("quarantine")
+    query = exp.select(*made).from_(QUARANTINE)
     if wanted:
         query = query.where(all_of(wanted))
     return query.order_by(exp.Ordered(this=column("seq"), desc=True, nulls_first=False)).limit(param(limit))

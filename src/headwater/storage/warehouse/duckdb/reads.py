@@ -9,7 +9,7 @@ import duckdb
 
 from headwater.domain.errors import BadInput
 from headwater.storage.log.base import Position
-from headwater.storage.warehouse.base import LedgerPage, LedgerRow, Receipt
+from headwater.storage.warehouse.base import Before, LedgerPage, LedgerRow, Receipt
 from headwater.storage.warehouse.duckdb.load import rollback
 
 SUMS = """
@@ -27,7 +27,12 @@ STORED = " union all ".join(
     for table in ("hot", "events")
 )
 DUPLICATES = "select source, seq, epoch_us(received_at), null from duplicates where id = $id::uuid"
-QUARANTINED = "select source, seq, epoch_us(received_at), code from quarantine where id = $id::uuid"
+QUARANTINED = """
+select source, seq, epoch_us(received_at), code from quarantine anti join replayed using (seq) where id = $id::uuid
+"""
+BEFORE = "select seq, code, replays_seq from quarantine where seq = (select seq from replayed where by_seq = $seq)"
+REPLAYS_MAX = 100
+"""Stays in quarantine that a receipt tells of."""
 
 # VARIANT and the text it came from must look alike: both by way of VARIANT and its own JSON.
 CONTENT = {
@@ -37,6 +42,7 @@ CONTENT = {
         from events_all""",
     "duplicates": "select * from duplicates",
     "quarantine": "select * from quarantine",
+    "replayed": "select by_seq as seq, seq as replays_seq, outcome from replayed",
 }
 
 
@@ -95,8 +101,8 @@ def receipts(cursor: duckdb.DuckDBPyConnection, event_id: str, source: str | Non
 def _receipt(
     cursor: duckdb.DuckDBPyConnection, event_id: str, source: str, found: Mapping[str, list[tuple[Any, ...]]]
 ) -> Receipt:
-    """What is stored outweighs what came again, and that what was refused; of several the first."""
-    state = next(each for each in ("stored", "duplicate", "quarantined") if each in found)
+    """What is stored outweighs what was refused, and that what came again; of several the first."""
+    state = next(each for each in ("stored", "quarantined", "duplicate") if each in found)
     _, seq, received_us, code = min(found[state], key=lambda row: row[1])
     stored_us, batch_id = cursor.execute(RECEIPT_FACTS, {"seq": seq}).fetchall()[0]
     return Receipt(
@@ -109,7 +115,19 @@ def _receipt(
         batch_id=batch_id,
         duplicates=len(found.get("duplicate", ())),
         reason=code,
+        before=_before(cursor, seq),
     )
+
+
+def _before(cursor: duckdb.DuckDBPyConnection, seq: int) -> list[Before]:
+    """What a replay has ended to make the outcome `seq`, back to the first."""
+    found: list[Before] = []
+    while len(found) < REPLAYS_MAX and (rows := cursor.execute(BEFORE, {"seq": seq}).fetchall()):
+        ((seq, code, replays_seq),) = rows
+        found.append(Before(seq, code))
+        if replays_seq is None:
+            break
+    return found[::-1]
 
 
 def digest(cursor: duckdb.DuckDBPyConnection, seq_max: int) -> dict[str, tuple[int, int]]:

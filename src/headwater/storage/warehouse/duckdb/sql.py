@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headwater.domain import plans
+from headwater.storage.warehouse.duckdb import replays
 from headwater.storage.warehouse.duckdb.binding import bind, timestamp_of
 from headwater.storage.warehouse.duckdb.patterns import check_patterns
 
@@ -24,7 +25,7 @@ class Statement(msgspec.Struct, frozen=True):
     """SQL with `$1` …, what to bind to them, and the names of the columns it answers with."""
 
     sql: str
-    params: list[Any]
+    params: list[Any] | dict[str, Any]
     columns: tuple[str, ...]
 
 
@@ -33,6 +34,8 @@ def compile_plan(plan: plans.Plan) -> Statement:
 
     Raises BadInput with code INVALID_PATTERN for a regular expression that RE2 can't take.
     """
+    if (own := replays.statement_of(plan)) is not None:
+        return Statement(*own)
     check_patterns(plan)
     bound = bind(plan)
     sql, columns, used = _compiled(bound.shape)
@@ -44,7 +47,7 @@ def rows_in_range(plan: plans.Plan) -> Statement:
 
     One column, `rows`. Whole table for plans without a range.
     """
-    quarantine = isinstance(plan, plans.QuarantinePage | plans.QuarantineById | plans.QuarantineGroups)
+    quarantine = isinstance(plan, plans.OF_QUARANTINE)
     start, end = (getattr(plan, name, None) for name in ("start_us", "end_us"))
     params = [
         dt.datetime.min if start is None else timestamp_of(start),  # noqa: DTZ901 - naive, as the column is

@@ -1,0 +1,38 @@
+"""A view's rows that change from block to block, while the view itself stays: so statements about it stay prepared."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from arro3.core import DataType, Field, Schema
+from arro3.core import Table as ArrowTable
+
+_TYPES = {"int64": DataType.int64(), "string": DataType.string(), "bool": DataType.bool()}
+
+
+class Feed:
+    """Register it once; DuckDB asks for `rows` at each statement."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        """`columns`: as in base.py; the description of each begins with its type."""
+        self._types = {name: _TYPES[says.split(":")[0].rstrip("?")] for name, says in columns.items()}
+        self._schema = Schema([Field(name, kind) for name, kind in self._types.items()])
+        self._nothing = ArrowTable.from_batches([], schema=self._schema)
+        self.rows = self._nothing
+
+    def take(self, rows: Any) -> None:
+        """A table, or a stream: it is read once."""
+        table = ArrowTable.from_arrow(rows)
+        if table.schema != self._schema:
+            # A prepared statement reads memory as the schema says that it was prepared with.
+            columns = [table.column(name).cast(kind) for name, kind in self._types.items()]
+            table = ArrowTable.from_arrays(columns, schema=self._schema)
+        self.rows = table
+
+    def empty(self) -> None:
+        self.rows = self._nothing
+
+    def __arrow_c_schema__(self) -> object:
+        return self._schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.rows.__arrow_c_stream__(requested_schema)
