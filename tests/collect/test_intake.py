@@ -78,6 +78,33 @@ def test_many_at_once_are_all_answered(tmp_path: Path) -> None:
     assert len(frames) < 300
 
 
+def test_requests_of_one_turn_of_the_loop_share_their_groups_and_keep_their_order(tmp_path: Path) -> None:
+    async def use(intake: Intake, log: Any) -> None:
+        sends = (send(intake, b'{"name":"%d"}' % n, durable=n % 7 != 3) for n in range(64))
+        assert len(await asyncio.gather(*sends)) == 64
+
+    frames = run(tmp_path, use)
+    assert [batch.body for batch in batches(frames)] == [b'{"name":"%d"}' % n for n in range(64)]
+    assert len(frames) < 32  # each for itself made 64
+
+
+def test_one_answer_that_fails_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    heard: list[object] = []
+
+    async def use(intake: Intake, log: Any) -> None:
+        def broken(outcome: object) -> None:
+            raise RuntimeError("defect")
+
+        judged = judge(b'{"name":"a"}', intake.case(SENDER, None, Bounds()))
+        for told in (broken, heard.append):
+            received_us = intake.moment().received_us
+            intake.submit(b'{"name":"a"}', judged, SENDER, Connection(), told, received_us)
+        await send(intake, b'{"name":"b"}')
+
+    run(tmp_path, use)
+    assert heard == [2]
+
+
 def test_no_events_write_nothing(tmp_path: Path) -> None:
     async def use(intake: Intake, log: Any) -> None:
         assert (await send(intake, b"[]")).n == 0

@@ -18,6 +18,7 @@ from headwater.domain.problems import EVENT_CODES, OPERATOR_CODES, REQUEST_CODES
         (errors.TooLarge("x"), 413),
         (errors.BadInput("x", code="UNSUPPORTED_ENCODING"), 415),
         (errors.BadInput("x", code="BODY_TIMEOUT"), 408),
+        (errors.BadInput("x", code="QUERY_TIMEOUT"), 504),
         (errors.Unauthenticated("x"), 401),
         (errors.Refused("x"), 403),
         (errors.Overloaded("x"), 429),

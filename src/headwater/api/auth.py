@@ -13,14 +13,25 @@ LOCAL = "headwater.local"
 """Set in the ASGI scope by the server of the data folder's own socket, and by nothing else."""
 
 
-def public() -> dict[str, Any]:
-    return {"public": True}
+def public(*, answer: Any = None) -> dict[str, Any]:
+    return {"public": True, "answer": answer}
 
 
-def needs(scope: str, *, body: Any = None, example: Any = None, creates: bool = False) -> dict[str, Any]:
-    """A route that asks for `scope`. The rest is for the OpenAPI document: the type of its body, an example of one,
-    and whether it makes a catalog object (and so heeds Idempotency-Key)."""
-    return {"needs": scope, "body": body, "example": example, "creates": creates}
+def needs(
+    scope: str,
+    *,
+    body: Any = None,
+    example: Any = None,
+    creates: bool = False,
+    answer: Any = None,
+    job: bool = False,
+) -> dict[str, Any]:
+    """A route that asks for `scope`. The rest is for the OpenAPI document.
+
+    The type of its body, and an example of one; whether it makes a catalog object, and so heeds Idempotency-Key; the
+    type of its answer, or a tuple of them, where the handler does not say it; whether it may begin a job (202).
+    """
+    return {"needs": scope, "body": body, "example": example, "creates": creates, "answer": answer, "job": job}
 
 
 def authorise(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -28,8 +28,9 @@ def answer_problem(request: AnyRequest, error: Exception) -> Response[bytes]:
     elif status == 503:
         journal.warning("unavailable", path=request.scope["path"], code=known.code, reason=known.detail)
     if isinstance(error, HTTPException) and error.headers:
-        # The collector takes POST before it comes to the routes.
-        more = ", POST" if request.scope["path"] == "/api/v1/events" else ""
+        # The collector takes POST before it comes to the routes, and HEAD comes to them as GET.
+        more = ", HEAD" if "GET" in error.headers.get("allow", error.headers.get("Allow", "")) else ""
+        more += ", POST" if request.scope["path"] == "/api/v1/events" else ""
         headers |= {name: value + more for name, value in error.headers.items() if name.lower() == "allow"}
     return Response(body, status_code=status, headers=headers, media_type=headers.pop("content-type"))
 

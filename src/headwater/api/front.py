@@ -10,7 +10,9 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from headwater.api.auth import LOCAL
+from headwater.collect.call import Answer, Headers
 from headwater.collect.head import sane_request_id
+from headwater.collect.receive import Receiver
 from headwater.domain.batches import new_uuid7
 from headwater.domain.errors import NotFound, Refused
 from headwater.domain.problems import problem_of
@@ -26,7 +28,7 @@ App = Callable[[Any, Any, Any], Any]
 class Front:
     """ASGI application. `collector` is None where this process has not that role."""
 
-    def __init__(self, collector: App | None, routes: App, *, open_to_all: bool, local: bool, count: Any) -> None:
+    def __init__(self, collector: Receiver | None, routes: App, *, open_to_all: bool, local: bool, count: Any) -> None:
         """`local`: what comes this way came by the data folder's own socket and has full rights."""
         self.collector = collector
         self.routes = routes
@@ -52,10 +54,21 @@ class Front:
         scope[LOCAL] = self.local
         await self.watched(scope, receive, send)
 
+    def prompt(self, headers: Headers, peer: str | None, query: bytes, body: bytes, answer: Answer) -> bool:
+        """A POST to EVENTS_PATH that has come whole; see `Receiver.prompt`. False: it is to come as ASGI."""
+        if self.collector is None or (self.open_to_all and foreign(headers) is not None):
+            return False
+        return self.collector.prompt(headers, peer, query, body, EVENTS_PATH, answer)
+
     async def watched(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Run a route under a request id, count it, and write its line in the access journal."""
+        """Run a route under a request id, count it, and write its line in the access journal.
+
+        HEAD is answered as GET is, without the body: as load balancers ask for /health/ready.
+        """
         request_id = request_id_of(scope)
-        scope["headwater.request_id"] = request_id
+        method, is_head = scope["method"], scope["method"] == "HEAD"
+        # A copy: the server looks at its own, to know what may follow the head.
+        scope = {**scope, "headwater.request_id": request_id, "method": "GET" if is_head else method}
         started = time.perf_counter()
         status = 500
 
@@ -64,6 +77,8 @@ class Front:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            elif is_head:
+                message["body"] = b""
             await send(message)
 
         with bind_request(request_id):
@@ -72,11 +87,11 @@ class Front:
             finally:
                 seconds = time.perf_counter() - started
                 route = scope.get("path_template", "(none)")
-                self.count(scope["method"], route, status, seconds)
+                self.count(method, route, status, seconds)
                 client = scope["client"][0] if scope.get("client") else "local"
                 self.access.info(
                     "request",
-                    method=scope["method"],
+                    method=method,
                     path=scope["path"],
                     status=status,
                     ms=round(seconds * 1000, 2),
@@ -92,7 +107,7 @@ def request_id_of(scope: Scope) -> str:
     return str(new_uuid7())
 
 
-def foreign(headers: list[tuple[bytes, bytes]]) -> Refused | None:
+def foreign(headers: Headers) -> Refused | None:
     """Under --open any page in a browser could post here: only loopback hosts and our own origin are let in."""
     hosts = [value for name, value in headers if name == b"host"]
     host = b", ".join(hosts)  # several of them are none

@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, made from the routes; kept in the repository as a golden file."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -9,11 +10,9 @@ from litestar import Litestar, Response, get
 from litestar.openapi import OpenAPIConfig
 
 from headwater.api.auth import public
-from headwater.api.rest.admin import KeyAsked
+from headwater.api.rest.answers import JobAsked, SentOut
 from headwater.collect.head import KEY_CHARACTERS_MAX
 from headwater.domain.metrics import MetricDefinition
-from headwater.domain.projects import ProjectSettings
-from headwater.domain.queries import Query
 from headwater.domain.schemas import Schema
 
 
@@ -42,7 +41,8 @@ def document() -> bytes:
     )
     schema = described.openapi_schema.to_schema()
     components: dict[str, Any] = schema["components"]
-    components["schemas"] |= BODIES[1] | {"Problem": A_PROBLEM}
+    kinds, schemas = kinds_of(ROUTES)
+    components["schemas"] |= schemas | {"Problem": A_PROBLEM}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "An API key"}}
     components["responses"] = {"Problem": PROBLEM}
     components["parameters"] = HEADERS
@@ -51,16 +51,35 @@ def document() -> bytes:
             for method in handler.http_methods:
                 operation = schema["paths"].get(route.path_format, {}).get(method.lower())
                 if operation is not None:
-                    describe(operation, handler, method)
+                    describe(operation, handler, method, kinds)
     schema["paths"]["/api/v1/events"]["post"] = SEND_EVENTS
+    whole = schema["paths"]["/openapi.json"]["get"]["responses"]["200"]["content"]["application/json"]
+    whole["schema"] = {"type": "object"}
     return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=1) + b"\n"
 
 
-def describe(operation: dict[str, Any], handler: Any, method: str) -> None:
-    """What the framework can't know of a route: its scope, its body, the headers it heeds, its problems."""
+def kinds_of(routes: Sequence[Any]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
+    """The schema of each type that a route's `opt` names, and the components they lead to."""
+    named: list[Any] = [SentOut, JobAsked]
+    for handler in routes:
+        named += [kind for kind in (handler.opt.get("body"), *answers_of(handler)) if kind is not None]
+    kinds = list(dict.fromkeys(named))
+    schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    return dict(zip(kinds, schemas, strict=True)), components
+
+
+def answers_of(handler: Any) -> tuple[Any, ...]:
+    """The types of its answer, one of which it is; none where the handler itself says it."""
+    answer = handler.opt.get("answer")
+    return answer if isinstance(answer, tuple) else () if answer is None else (answer,)
+
+
+def describe(operation: dict[str, Any], handler: Any, method: str, kinds: Mapping[Any, dict[str, Any]]) -> None:
+    """What the framework can't know of a route: scope, body, answer, the headers it heeds, its problems."""
     first, *rest = handler.handler_name.split("_")
     operation["operationId"] = first + "".join(word.capitalize() for word in rest)
     operation["responses"].pop("400", None)
+    operation["responses"].get("204", {}).pop("content", None)
     operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
     opt = handler.opt
     headers = []
@@ -70,21 +89,31 @@ def describe(operation: dict[str, Any], handler: Any, method: str) -> None:
     if opt.get("creates"):
         headers.append("IdempotencyKey")
         operation["responses"].setdefault("201", {"description": "Made"})
-    if opt.get("needs") in ("manage", "admin") and method in ("PUT", "DELETE") and handler.handler_name != "revoke_key":
+    changes = opt.get("needs") in ("manage", "admin") and method in ("PUT", "DELETE")
+    if changes and handler.handler_name not in NO_VERSION:
         headers.append("IfMatch")
     if headers:
         named = [{"$ref": f"#/components/parameters/{name}"} for name in headers]
         operation["parameters"] = operation.get("parameters", []) + named
     if opt.get("body") is not None:
-        name = opt["body"].__name__
-        kind = {"$ref": f"#/components/schemas/{name}"} if name in BODIES[1] else {"type": "object"}
-        content = {"schema": kind, "example": opt["example"]}
+        content = {"schema": kinds[opt["body"]], "example": opt["example"]}
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    answers = [kinds[answer] for answer in answers_of(handler)]
+    if answers:
+        status = next(status for status in operation["responses"] if status.startswith("2"))
+        answered = operation["responses"][status]["content"]["application/json"]
+        answered["schema"] = answers[0] if len(answers) == 1 else {"anyOf": answers}
+        if opt.get("job"):
+            content = {"application/json": {"schema": kinds[JobAsked]}}
+            operation["responses"]["202"] = {"description": "A job does it", "content": content}
+        if opt.get("body") in MADE_BY_PUT and method == "PUT":
+            operation["responses"]["201"] = {**operation["responses"]["200"], "description": "Made"}
 
 
-BODIES = msgspec.json.schema_components(
-    [Query, MetricDefinition, Schema, ProjectSettings, KeyAsked], ref_template="#/components/schemas/{name}"
-)
+NO_VERSION = ("revoke_key", "cancel_job")
+"""Changes of what has no ETag."""
+MADE_BY_PUT = (MetricDefinition, Schema)
+"""What PUT makes where it is not there yet."""
 A_PROBLEM = {
     "type": "object",
     "description": "RFC 9457. `code` is stable; docs/reference/codes.md lists all of them.",
@@ -150,17 +179,21 @@ SEND_EVENTS = {
             "description": "Durable",
             "content": {
                 "application/json": {
+                    "schema": {"$ref": "#/components/schemas/SentOut"},
                     "example": {
                         "accepted": 1,
                         "duplicate": 0,
                         "quarantined": 0,
                         "batchId": "0192f0c4-0000-7000-8000-000000000000",
                         "results": [],
-                    }
+                    },
                 }
             },
         },
-        "202": {"description": "Buffered: not durable yet"},
+        "202": {
+            "description": "Buffered: not durable yet",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SentOut"}}},
+        },
         "default": {"$ref": "#/components/responses/Problem"},
     },
 }

@@ -7,7 +7,22 @@ from litestar import Litestar
 from headwater.api.auth import authorise
 from headwater.api.errors import BODY_BYTES_MAX, answer_problem
 from headwater.api.openapi import openapi_json
-from headwater.api.rest import admin, definitions, events, health, lake, ledger, query
+from headwater.api.rest import (
+    admin,
+    definitions,
+    doctor,
+    events,
+    health,
+    jobs,
+    lake,
+    ledger,
+    quarantine,
+    query,
+    retention,
+    schemas,
+    trials,
+    warehouse,
+)
 from headwater.api.rest.asking import known_parameters_only
 from headwater.api.site import Site
 
@@ -15,15 +30,19 @@ HEALTH = (health.live, health.ready, health.prometheus)
 ROUTES: tuple[Any, ...] = (
     *HEALTH,
     openapi_json,
-    *(events.events, events.event, ledger.receipt, ledger.ledger, events.quarantine, events.quarantined),
+    *(events.events, events.event, ledger.receipt, ledger.ledger),
+    *(quarantine.quarantine, quarantine.quarantined, quarantine.replay),
     *(query.query, query.metrics, query.cancel),
     *(definitions.list_metrics, definitions.create_metric, definitions.read_metric, definitions.write_metric),
     definitions.remove_metric,
-    *(definitions.list_schemas, definitions.create_schema, definitions.read_schema, definitions.write_schema),
-    definitions.remove_schema,
+    *(schemas.list_schemas, schemas.create_schema, schemas.read_schema, schemas.write_schema, schemas.remove_schema),
+    *(schemas.schema_history, trials.infer_schema, trials.check_schema),
     *(admin.list_projects, admin.create_project, admin.read_settings, admin.write_settings),
     *(admin.list_keys, admin.create_key, admin.revoke_key),
     *(lake.lake, lake.pipeline),
+    *(retention.retention, retention.run_retention, retention.warehouse, retention.reclaim),
+    *(jobs.list_jobs, jobs.read_job, jobs.cancel_job),
+    *(warehouse.rebuild, doctor.doctor, doctor.doctor_deep),
 )
 
 

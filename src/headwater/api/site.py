@@ -3,12 +3,16 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from headwater.collect.replay import Replays
 from headwater.domain.errors import Conflict, NotFound, Overloaded
+from headwater.domain.findings import Finding
+from headwater.jobs.queue import Queue
 from headwater.observe.health import Health
+from headwater.process.retention import Retention
 from headwater.security.keys import Authenticator
 from headwater.storage.catalog.base import Catalog
 from headwater.storage.lake.base import Lake
@@ -29,6 +33,8 @@ class Project:
     pipeline: Callable[[], Mapping[str, Any]]
     """Steps with their rates, times and rejects; lag; restarts."""
     watermark_us: Callable[[], int | None]
+    replays: Replays
+    retention: Retention
     used_at: float = field(default_factory=time.monotonic)
     _reading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -102,6 +108,10 @@ class Site:
     unknown_events_default: str
     """For new projects."""
     lane: Lane
+    jobs: Queue
+    """Long work is put here; what became of it stands in the catalog."""
+    examine: Callable[[str], Sequence[Finding]]
+    """The fast checks of an open project; blocks."""
     running: Running = field(default_factory=Running)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 

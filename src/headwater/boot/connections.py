@@ -1,18 +1,21 @@
 """Connections with bounds, which uvicorn does not set: how many, how large a head, how long a request may take to come.
+And a short way for events: a POST of them that has come whole is answered without a task, as ASGI would need one.
 
 beyond `connections_max`          503, closed
 head above HEAD_BYTES_MAX         431, closed: the parser keeps it in memory and copies it at every piece
 head not whole in time            closed
 body not whole in time            the collector answers 408; closed somewhat later whoever reads it
 answer of which nothing is taken  cut
+no request for long               closed
 """
 
 import resource
 import time
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from headwater.api.front import EVENTS_PATH, Front
 from headwater.domain.batches import new_uuid7
 from headwater.domain.errors import HeadwaterError, TooLarge, Unavailable
 from headwater.domain.problems import problem_of
@@ -20,8 +23,7 @@ from headwater.domain.problems import problem_of
 HEAD_BYTES_MAX = 64 << 10
 GRACE_SECONDS = 3.0
 """After a body's deadline: whoever reads it has answered by then."""
-DEAF_SECONDS_MAX = 60.0
-"""An answer lies here this long and not a byte of it is taken."""
+EVENTS_URL = EVENTS_PATH.encode()
 FILES_APART = 200
 """Files that are no connections: stores, sockets, and what a library opens."""
 
@@ -30,6 +32,8 @@ class BoundedProtocol(HttpToolsProtocol):
     connections_max: int
     seconds_max: float
     """For a head to come, and again for its body."""
+    deaf_seconds_max: float
+    """For an answer to lie here without a byte of it taken."""
 
     # Times are of time.monotonic(); 0 while nothing is awaited.
     _since = 0.0
@@ -37,10 +41,18 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _deaf_since = 0.0
     _untaken_bytes = 0
+    _idle_since = 0.0
     _running: RequestResponseCycle | None = None
+    _pieces: list[bytes] | None = None
+    """Of the body of a request that may be prompt; None while uvicorn has what comes."""
+    _prompt = False
+    """Is a prompt request under way, so that no other may be answered before it?"""
+    _stopping = False
+    _front: Front | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._front = self.app if isinstance(self.app, Front) else None
         self._since = time.monotonic()
         if len(self.connections) > self.connections_max:
             self._refuse(
@@ -60,32 +72,122 @@ class BoundedProtocol(HttpToolsProtocol):
             running.message_event.set()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        if self._prompt and not self.pipeline:
+            self._stopping = True
+        else:
+            super().shutdown()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._prompt:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
+            return
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
+        self._idle_since = 0.0
         if self._in_head:
             self._head_bytes += len(data)
             if not self._since:
                 self._since = time.monotonic()
         super().data_received(data)
+        if self._pieces is not None:
+            self._hand_over(self._pieces)  # the rest of it is still to come
         if self._in_head and self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self._refuse(_head_too_large())
+
+    def on_message_begin(self) -> None:
+        # uvicorn's makes the ASGI scope, which a prompt request has no use for: `_hand_over` comes to it.
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_headers_complete(self) -> None:
         if self._head_bytes > HEAD_BYTES_MAX and _size(self.url, self.headers) > HEAD_BYTES_MAX:
             # It came whole in one piece: the parser can't be stopped from here, but nobody gets to see it.
             self.app = _answer_head_too_large
+            self._front = None
         self._in_head = False
         self._since = time.monotonic()
-        super().on_headers_complete()
+        if self._may_be_prompt():
+            self._pieces = []
+        else:
+            self._hand_over([])
+
+    def on_body(self, body: bytes) -> None:
+        if self._pieces is None:
+            super().on_body(body)
+        else:
+            self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         self._in_head = True
         self._since = 0.0
         self._head_bytes = 0
+        if self._pieces is not None:
+            pieces, self._pieces = self._pieces, None
+            if self._is_taken(pieces[0] if len(pieces) == 1 else b"".join(pieces)):
+                return
+            self._hand_over(pieces)
         super().on_message_complete()
+
+    def _may_be_prompt(self) -> bool:
+        """A plain POST of events, with nothing before it on this connection that is not answered."""
+        url, parser = self.url, self.parser
+        return (
+            url.startswith(EVENTS_URL)
+            and (len(url) == len(EVENTS_URL) or (url[len(EVENTS_URL)] == b"?"[0] and b"#" not in url))
+            and self._front is not None
+            and not self._prompt
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+            and not self.expect_100_continue
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+        )
+
+    def _is_taken(self, body: bytes) -> bool:
+        """Is it a prompt request? Then it is answered by now, or will be."""
+        self._prompt = True
+        assert self._front is not None
+        peer = self.client[0] if self.client else None
+        if self._front.prompt(self.headers, peer, self.url[len(EVENTS_URL) + 1 :], body, self._answer):
+            return True
+        self._prompt = False
+        return False
+
+    def _answer(self, status: int, lines: bytes, body: bytes) -> None:
+        """Write the answer of a prompt request: as uvicorn would, but in one piece."""
+        self._prompt = False
+        if self.transport.is_closing():
+            return
+        ours = b"".join([b"%b: %b\r\n" % pair for pair in self.server_state.default_headers])
+        closing = b"connection: close\r\n" if self._stopping else b""
+        self.transport.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], ours, lines, closing, body))
+        self.server_state.total_requests += 1
+        if self._stopping:
+            self.transport.close()
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since = time.monotonic()
+
+    def _hand_over(self, pieces: list[bytes]) -> None:
+        """Let uvicorn have the request, with what has come of its body: it gets a task and goes the way of ASGI."""
+        self._pieces = None
+        url, expects, headers = self.url, self.expect_100_continue, self.headers
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+        for piece in pieces:
+            super().on_body(piece)
 
     def pause_writing(self) -> None:
         self._deaf_since = time.monotonic()
@@ -104,8 +206,11 @@ class BoundedProtocol(HttpToolsProtocol):
             untaken = self.transport.get_write_buffer_size()
             if untaken < self._untaken_bytes:
                 self._untaken_bytes, self._deaf_since = untaken, now
-            elif now - self._deaf_since > DEAF_SECONDS_MAX:
+            elif now - self._deaf_since > self.deaf_seconds_max:
                 self.transport.abort()
+        if self._idle_since and now - self._idle_since > self.timeout_keep_alive:
+            # After a prompt request; uvicorn sets a timer for each of its own.
+            self.transport.close()
 
     def _refuse(self, error: HeadwaterError) -> None:
         status, headers, body = problem_of(error, str(new_uuid7()))
@@ -115,9 +220,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(connections_max: int, seconds_max: float) -> type[BoundedProtocol]:
+def bounded(connections_max: int, seconds_max: float, deaf_seconds_max: float) -> type[BoundedProtocol]:
     """The protocol of one server."""
-    bounds = {"connections_max": connections_max, "seconds_max": seconds_max}
+    bounds = {
+        "connections_max": connections_max,
+        "seconds_max": seconds_max,
+        "deaf_seconds_max": deaf_seconds_max,
+    }
     return type("BoundedProtocol", (BoundedProtocol,), bounds)
 
 

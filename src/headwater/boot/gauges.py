@@ -19,6 +19,7 @@ class Watched(Protocol):
     """An open project, as far as gauges look at it."""
 
     name: str
+    memory_bytes: int
 
     def pipeline(self) -> Mapping[str, Any]: ...
     def store_facts(self) -> Mapping[str, Any]: ...
@@ -66,7 +67,7 @@ def register_collect(counts: Counts) -> None:
     )
 
 
-def register_projects(projects: Mapping[str, Watched], balance: Callable[[], Mapping[str, bool]]) -> None:
+def register_projects(projects: Mapping[str, Watched], unbalanced: Callable[[], Mapping[str, int]]) -> None:
     def each(value: Callable[[Mapping[str, Any]], float]) -> Callable[[], Numbers]:
         return lambda: {(name,): value(project.pipeline()) for name, project in list(projects.items())}
 
@@ -143,9 +144,21 @@ def register_projects(projects: Mapping[str, Watched], balance: Callable[[], Map
             ("project",),
         )
     reading(
+        "headwater_warehouse_memory_bytes",
+        "Memory that the warehouse may take: its share of warehouse.memory_bytes_max.",
+        lambda: {(name,): project.memory_bytes for name, project in list(projects.items())},
+        ("project",),
+    )
+    reading(
         "headwater_ledger_balanced_info",
         "1 while received = stored + duplicate + quarantined + suppressed + removed + lost + in flight, else 0.",
-        lambda: {(name,): float(balanced) for name, balanced in balance().items()},
+        lambda: {(name,): float(not events) for name, events in unbalanced().items()},
+        ("project",),
+    )
+    reading(
+        "headwater_ledger_unbalanced_events",
+        "Events received and not accounted for; below 0: accounted for and not received.",
+        lambda: {(name,): events for name, events in unbalanced().items()},
         ("project",),
     )
 

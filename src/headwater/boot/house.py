@@ -10,10 +10,19 @@ from headwater import config
 from headwater.api.front import Front
 from headwater.api.routes import HEALTH, ROUTES, build_app
 from headwater.api.site import Lane, Project, Site
+from headwater.boot.balance import Balances
 from headwater.boot.collector import Collector
+from headwater.boot.doctor import JOB as DOCTOR
+from headwater.boot.doctor import doctor_kind, patient_of
 from headwater.boot.gauges import count_request, register_collect, register_projects
+from headwater.boot.jobs import JobRoom
 from headwater.boot.locks import roles_of
+from headwater.boot.memory import Memory
 from headwater.boot.project import OpenProject
+from headwater.boot.renewal import JOB as RENEWAL
+from headwater.boot.renewal import renewal_kind, renewal_of
+from headwater.boot.replays import JOB, replay_kind
+from headwater.boot.retention import RECLAIM, RETENTION, Nightly, reclaim, reclaim_kind, retention_kind
 from headwater.collect.intake import Intake
 from headwater.domain.errors import HeadwaterError, NotFound, Overloaded, Unavailable
 from headwater.domain.metrics import BUILT_IN
@@ -21,11 +30,13 @@ from headwater.domain.networks import address_of, is_within, networks_of
 from headwater.domain.projects import DEFAULT_PROJECT
 from headwater.engine.query.parse import parse_query
 from headwater.engine.query.run import answer
+from headwater.jobs.base import Kind
 from headwater.observe.gauges import exposition
 from headwater.observe.health import Health
 from headwater.observe.journal import get_journal
 from headwater.observe.resources import watch_loop_lag, watch_resources
-from headwater.process.ledger import ledger_view
+from headwater.process.doctor.base import Patient
+from headwater.process.doctor.checks import examine
 from headwater.security.keys import Authenticator, first_keys
 from headwater.security.projects import list_projects
 from headwater.storage.catalog import open_catalog
@@ -42,6 +53,7 @@ class House:
         self.loop = loop
         self.roles = roles_of(settings.server.role)
         self.health = Health()
+        self.memory = Memory(settings.warehouse.memory_bytes_max)
         self.projects: dict[str, OpenProject] = {}
         self.views: dict[str, Project] = {}
         self.first_keys: dict[str, str] = {}
@@ -67,15 +79,22 @@ class House:
             self.health,
             self.loop,
         )
+        self.balances = Balances(self.health, self.catalog, self.settings.observe.ledger_seconds)
+        self.jobs = JobRoom(self.settings.jobs, self.catalog, self.health, self.job_kinds())
+        self.nightly = Nightly(self.catalog, self.jobs.queue)
         self.site = self.make_site()
         self.app = build_app(self.site, ROUTES if "api" in self.roles else HEALTH)
         watch_resources(self.data)
         register_collect(self.collector.counts)
-        register_projects(self.projects, self.balances)
+        register_projects(self.projects, self.balances.events)
         exposition()
         self._tasks.append(asyncio.create_task(watch_loop_lag()))
         await self.opened(DEFAULT_PROJECT)
         await self.open_others()
+        if "process" in self.roles:
+            self.jobs.start()
+            await asyncio.to_thread(self.nightly.look)
+        self._tasks.append(asyncio.create_task(self.balances.watch(self.views)))
 
     def make_site(self) -> Site:
         return Site(
@@ -89,7 +108,28 @@ class House:
             points_max=self.settings.engine.points_max,
             unknown_events_default=self.settings.collect.unknown_events,
             lane=Lane(self.settings.warehouse.threads),
+            jobs=self.jobs.queue,
+            examine=lambda name: examine(self.patient_of(name), deep=False),
         )
+
+    def job_kinds(self) -> dict[str, Kind]:
+        """What can be run as a job here, by name; their functions get at a project's stores by `project_of_job`."""
+        return {
+            JOB: replay_kind(lambda job: self.project_of_job(job.project).replays.run(job)),
+            RETENTION: retention_kind(lambda job: self.project_of_job(job.project).retention.run(job)),
+            RECLAIM: reclaim_kind(lambda job: reclaim(self.project_of_job(job.project).warehouse, job)),
+            DOCTOR: doctor_kind(self.patient_of),
+            RENEWAL: renewal_kind(lambda job: renewal_of(self.project_of_job(job.project)).run(job)),
+        }
+
+    def patient_of(self, name: str) -> Patient:
+        return patient_of(self.project_of_job(name), self.data, self.catalog, self.health)
+
+    def project_of_job(self, name: str) -> OpenProject:
+        """The project, opened where it is not; blocks. Raises as `opened`."""
+        project = asyncio.run_coroutine_threadsafe(self.opened(name), self.loop).result()
+        project.used_at = time.monotonic()
+        return project
 
     def warm_up(self) -> None:
         if "api" in self.roles:
@@ -124,8 +164,18 @@ class House:
                     hint="raise projects.open_max, or wait until one has been idle",
                     retry_after_seconds=60,
                 )
+            await self.spread_memory()
+            memory_bytes = self.memory.share(len(self.projects) + len(self._opening))
             project = await asyncio.to_thread(
-                OpenProject, name, self.settings, self.data, self.roles, self.catalog, self.health, self.collector
+                OpenProject,
+                name,
+                self.settings,
+                self.data,
+                self.roles,
+                self.catalog,
+                self.health,
+                self.collector,
+                memory_bytes,
             )
             self.projects[name] = project
             if "api" in self.roles:
@@ -136,6 +186,8 @@ class House:
                     lake=lambda: project.lake,
                     pipeline=project.pipeline,
                     watermark_us=project.watermark_us,
+                    replays=project.replays,
+                    retention=project.retention,
                 )
             return project
         finally:
@@ -177,14 +229,6 @@ class House:
         assert project.intake is not None
         return project.intake
 
-    def balances(self) -> dict[str, bool]:
-        """Does each open project's ledger balance? For /metrics; some milliseconds each."""
-        return {name: self.balanced(view) for name, view in list(self.views.items())}
-
-    def balanced(self, view: Project) -> bool:
-        warehouse, catalog, name = view.warehouse, self.catalog, view.name
-        return view.reading(lambda reader: ledger_view(warehouse, reader, catalog, name, 0, 0)).totals.balanced
-
     def refuse(self, project: str, minute: int, counts: Mapping[str, int]) -> None:
         """Count refused events for the ledger's column; written to the catalog once a second."""
         kept = self._refused.setdefault(project, Counter())
@@ -196,6 +240,8 @@ class House:
         try:
             if self.authenticator.refresh():
                 self.collector.refresh(self.projects)
+                if "process" in self.roles:
+                    await asyncio.to_thread(self.nightly.look)
                 if "collect" not in self.roles:
                     # Another process takes their events in: nothing here would open them.
                     await self.open_others()
@@ -210,6 +256,12 @@ class House:
             for project in list(self.projects.values()):
                 project.look_at_log()
         await self.close_idle()
+        await self.spread_memory()
+
+    async def spread_memory(self) -> None:
+        held, opening = dict(self.projects), len(self._opening)
+        if "process" in self.roles and not self.memory.is_spread(held, opening):
+            await asyncio.to_thread(self.memory.spread, held, opening)
 
     def keep_refused(self) -> None:
         taken, self._refused = self._refused, {}
@@ -225,6 +277,8 @@ class House:
         for name, view in list(self.views.items()):
             project = self.projects[name]
             used_at = max(view.used_at, project.used_at)
+            if name in self.jobs.runner.projects():
+                continue
             if name != DEFAULT_PROJECT and time.monotonic() - used_at > idle_seconds and project.is_idle():
                 del self.projects[name], self.views[name]
                 journal.info("project_closed", project=name, reason="idle")
@@ -233,6 +287,8 @@ class House:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
+        if hasattr(self, "jobs"):
+            await asyncio.to_thread(self.jobs.stop)
         if hasattr(self, "collector"):
             self.collector.close()
         names = list(self.projects)

@@ -8,14 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from headwater import config
 from headwater.boot.collector import Collector
 from headwater.boot.logbook import LogBook
+from headwater.boot.replays import replays_of
+from headwater.boot.retention import retention_of
 from headwater.collect.intake import Intake
 from headwater.domain.errors import Damaged, Unavailable
 from headwater.observe.health import Health
 from headwater.observe.journal import get_journal
-from headwater.process.archive import Archive, Seal
+from headwater.process.archive import Archive, Seal, keep_trying
 from headwater.process.decoders import Decoder, Inline
 from headwater.process.positions import Held, check, first_of_new_log
 from headwater.process.rebuild import fill
@@ -34,6 +38,7 @@ from headwater.storage.warehouse.base import Warehouse
 STOP_SECONDS = 6
 CONSUMERS = ("process", "lake")
 LOG_HELD_SECONDS = 0.5
+LAKE_BYTES_BEHIND_MAX = 512 << 20
 
 journal = get_journal("pipeline")
 
@@ -78,8 +83,11 @@ class OpenProject:
         catalog: Catalog,
         health: Health,
         collector: Collector,
+        memory_bytes: int,
     ) -> None:
+        """`memory_bytes`: what the warehouse is to hold at most, for now."""
         self.name = name
+        self.memory_bytes = memory_bytes
         self.settings = settings
         self.places = Places(settings, data, name)
         self.catalog = catalog
@@ -109,6 +117,8 @@ class OpenProject:
             if "process" in roles:
                 self.check_positions()
                 self.start_consumers(undo)
+                self.replays = replays_of(self, collector)
+                self.retention = retention_of(self)
             else:
                 self.logbook.check(self.reader.log_id)
             self.logbook.remember(self.reader.log_id)
@@ -118,7 +128,8 @@ class OpenProject:
             self._closing = undo.pop_all()
 
     def open_stores(self, undo: ExitStack) -> None:
-        self.warehouse: Warehouse = warehouse_at(self.places.warehouse, self.settings.warehouse)
+        room = msgspec.structs.replace(self.settings.warehouse, memory_bytes_max=self.memory_bytes)
+        self.warehouse: Warehouse = warehouse_at(self.places.warehouse, room)
         undo.callback(self.warehouse.close)
         self.lake: Lake = open_lake(self.places.lake)
         undo.callback(self.lake.close)
@@ -243,17 +254,28 @@ class OpenProject:
 
     def keep_archive(self, stop: threading.Event) -> None:
         """An archive runs once and closes what it holds; after a failure it is made anew."""
-        if self.archive is not None:
-            self.lake = open_lake(self.places.lake)
+        if self.archive is not None and not keep_trying(self.reopen_lake, stop, self.on_lake_stall):
+            return
         room = self.settings.lake
         self.archive = Archive(
             self.open_reader(),
             self.lake,
             events_per_seal=room.seal_events,
             seconds_per_seal=room.seal_seconds,
+            busy=self.stream_lags,
+            bytes_behind_max=min(LAKE_BYTES_BEHIND_MAX, self.settings.log.bytes_max // 4),
             on_seal=self.on_seal,
+            on_stall=self.on_lake_stall,
         )
         self.archive.run(stop)
+
+    def reopen_lake(self) -> None:
+        self.lake = open_lake(self.places.lake)
+
+    def stream_lags(self) -> bool:
+        """More than two loads behind the log: freshness comes before the lake."""
+        assert self.stream is not None
+        return self.stream.lag(self.reader.durable_seq()) > 2 * self.settings.process.events_per_load_max
 
     def start(self, part: str, target: Callable[[threading.Event], None]) -> None:
         self.health.register(self.part(part), needed=part == "process")
@@ -276,6 +298,13 @@ class OpenProject:
         else:
             self.health.degraded(self.part("process"), "LOADING_STALLED", reason)
             journal.error("loading_stalled", project=self.name, reason=reason)
+
+    def on_lake_stall(self, reason: str | None) -> None:
+        if reason is None:
+            self.health.ok(self.part("lake"))
+        else:
+            self.health.degraded(self.part("lake"), "LAKE_STALLED", reason)
+            journal.error("lake_stalled", project=self.name, reason=reason)
 
     def look_at_log(self) -> None:
         """A log that has stopped takes nothing more until this process is started anew."""

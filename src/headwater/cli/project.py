@@ -1,5 +1,6 @@
 """`headwater project`: the units of isolation."""
 
+import json
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from headwater.cli.show import show_json, show_table
 
 @click.group()
 def project_command() -> None:
-    """Create and list projects. Each has its own keys, log, lake and warehouse."""
+    """Create, list and change projects. Each has its own keys, log, lake and warehouse."""
 
 
 @project_command.command("create")
@@ -39,3 +40,21 @@ def list_projects(data: Path, url: str | None, project: str | None, as_json: boo
         return
     rows = [(item["name"], item["timeZone"], item["retention"], item["createdAt"]) for item in found["items"]]
     show_table(("project", "time zone", "retention", "created"), rows, empty="no projects yet")
+
+
+@project_command.command("set")
+@click.option("--retention", help="How long events stay in the warehouse: forever, 90d, 2y.")
+@click.option("--quarantine-retention", help="How long refused events stay; without it as long as events do.")
+@click.option("--lake-retention", help="How long events stay in the lake as they came; never shorter than the others.")
+@reaching
+def set_settings(data: Path, url: str | None, project: str | None, as_json: bool, **asked: str | None) -> None:
+    """Change what a project keeps; what is not named stays as it is. Without any, show the settings."""
+    words = {"retention": "retention", "quarantine_retention": "quarantineRetention", "lake_retention": "lakeRetention"}
+    changes = {words[name]: value for name, value in asked.items() if value is not None}
+    with open_door(data, url, project) as door:
+        path = "/api/v1/settings"
+        found = door.call("PUT", path, json.dumps(changes).encode()) if changes else door.get(path)
+    if as_json:
+        show_json(found)
+    else:
+        show_table(("setting", "value"), list(found.items()), empty="")

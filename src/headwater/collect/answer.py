@@ -1,20 +1,25 @@
 """The body of a 201 or 202: counts, and what is told of single events."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from headwater.collect.intake import Receipt
 from headwater.collect.judge import Note
+from headwater.collect.repeats import Known
+from headwater.domain.events import derived_id
 
 
-def body_of(receipt: Receipt) -> bytes:
-    if not receipt.notes:
+def body_of(receipt: Receipt, again: Sequence[Known] = ()) -> bytes:
+    """`again`: events known to have come before."""
+    if not receipt.notes and not again:
         return b'{"accepted":%d,"duplicate":0,"quarantined":0,"batchId":"%s","results":[]}' % (
             receipt.n,
             receipt.batch_id_text.encode(),
         )
     answer = {
-        "accepted": receipt.n - receipt.verdicts,
-        "duplicate": 0,
+        "accepted": receipt.n - receipt.verdicts - len(again),
+        "duplicate": len(again),
         "quarantined": receipt.verdicts,
         "batchId": receipt.batch_id_text,
         "results": [
@@ -26,6 +31,14 @@ def body_of(receipt: Receipt) -> bytes:
                 "detail": note.detail,
             }
             for note in receipt.notes
+        ]
+        + [
+            {
+                "index": index,
+                "id": derived_id(receipt.id_base, index) if own is None else own,
+                "status": "duplicate",
+            }
+            for index, own in again
         ],
     }
     return msgspec.json.encode(answer)

@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
 import msgspec
 
@@ -13,17 +13,28 @@ from headwater.collect.judge import Case, Judged, Note
 from headwater.collect.limit import Quota
 from headwater.collect.sources import Labels
 from headwater.collect.validate import Moment, Sender
-from headwater.domain.batches import Batch, encode_batch, new_uuid7
+from headwater.domain.batches import Batch, encode_batch, new_uuid7_bytes
 from headwater.domain.errors import Overloaded, Unavailable
 from headwater.domain.events import derived_id, minute_of
 from headwater.domain.schemas import Rules
+from headwater.observe.journal import get_journal
 from headwater.storage.crash import crash_point
 from headwater.storage.log.base import Entry, LogWriter, Outcome
 
 POLL_SECONDS = 0.01
 """How often the lag is looked at, also while somebody waits for it to shrink."""
+HELD_MAX = 32
+HELD_BYTES_MAX = 128 << 10
+"""Entries go to the log's thread by so many, and at the end of each turn of the event loop. One by one they became
+groups of one: the disk was synced 20 times a turn, while no answer can be written before the turn's end."""
 IDEMPOTENCY = uuid.UUID("6d7c1a52-6c0e-5f0e-9b52-0f7f7a1d2c11")
 """Namespace of ids that come from an Idempotency-Key."""
+
+
+Told = Callable[[Outcome], None]
+"""Called in the event loop with what became of an entry: its first seq, or why it is not in the log."""
+
+_journal = get_journal("error")
 
 
 class Acks:
@@ -34,7 +45,7 @@ class Acks:
         self.buffered_lost = 0
         """Entries that nobody waited for and the log could not take."""
 
-    def on_durable(self, outcomes: Sequence[tuple[Any, Outcome]]) -> None:
+    def on_durable(self, outcomes: Sequence[tuple[Told | None, Outcome]]) -> None:
         """One wake-up of the loop per group, however many requests are in it."""
         crash_point("log.append.before_ack")
         try:
@@ -43,12 +54,16 @@ class Acks:
             # The loop is closed: the server stops, and nobody waits any more. What is in the log is in the log.
             return
 
-    def _resolve(self, outcomes: Sequence[tuple[Any, Outcome]]) -> None:
-        for token, outcome in outcomes:
-            if token is None:
+    def _resolve(self, outcomes: Sequence[tuple[Told | None, Outcome]]) -> None:
+        for told, outcome in outcomes:
+            if told is None:
                 self.buffered_lost += isinstance(outcome, Exception)
-            elif not token.done():
-                token.set_result(outcome)
+                continue
+            try:
+                told(outcome)
+            except Exception as error:
+                # A defect in answering one; the others of its group are not to wait for ever.
+                _journal.error("answer_failed", exc_info=error)
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -107,6 +122,8 @@ class Intake:
         self._hard = lag_events_hard
         self._wait_seconds = ack_wait_seconds
         self._clock_ns = clock_ns
+        self._held: list[tuple[Entry, Told]] = []
+        self._held_bytes = 0
         self._room: asyncio.Future[None] | None = None
         self._looked_at = 0.0
         self._crowded = False
@@ -162,49 +179,89 @@ class Intake:
 
         Raises Unavailable: nothing is stored, or, with code OUTCOME_UNKNOWN, nobody knows.
         """
-        received_us = self.moment().received_us
-        batch_id = new_uuid7(received_us)
-        batch_id_bytes = batch_id.bytes
+        if not durable:
+            return self.submit(body, judged, sender, connection, None, self.moment().received_us)
+        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        told = partial(resolve, done)
+        receipt = self.submit(body, judged, sender, connection, told, self.moment().received_us)
+        if receipt.n:
+            confirm(await done)
+        return receipt
+
+    def submit(
+        self,
+        body: bytes,
+        judged: Judged,
+        sender: Sender,
+        connection: Connection,
+        told: Told | None,
+        received_us: int,
+    ) -> Receipt:
+        """Hand a judged body to the log. `told` hears what became of it, later, unless there are no events.
+
+        Without `told` the receipt is one for a buffered body; then it raises Unavailable where the log takes nothing.
+        `received_us` is that of a `moment` of this turn of the loop.
+        """
+        batch_id = new_uuid7_bytes(received_us)
         key = connection.idempotency_key
-        id_base = batch_id_bytes if key is None else uuid.uuid5(IDEMPOTENCY, f"{sender.key_id}\n{key}").bytes
+        id_base = batch_id if key is None else uuid.uuid5(IDEMPOTENCY, f"{sender.key_id}\n{key}").bytes
         suppressed: tuple[int, ...] = ()
         if judged.verdicts:
             granted = self.quota.take(sender.key_id, len(judged.verdicts), received_us)
             suppressed = tuple(verdict.index for verdict in judged.verdicts[granted:])
         receipt = Receipt(
-            str(batch_id), judged.n, len(judged.verdicts), judged.notes, id_base, frozenset(suppressed), durable
+            uuid_text(batch_id),
+            judged.n,
+            len(judged.verdicts),
+            judged.notes,
+            id_base,
+            frozenset(suppressed),
+            told is not None,
         )
         if judged.n == 0:
             return receipt
+        # By position, which is the log's format: by name it took 1.0 µs, this takes 0.3.
         batch = Batch(
-            batch_id=batch_id_bytes,
-            received_us=received_us,
-            n=judged.n,
-            form=judged.form,
-            body=body,
-            key_id=sender.key_id,
-            source=sender.source,
-            id_base=id_base,
-            recognisable=key is not None,
-            sent_us=judged.sent_us,
-            source_ip=connection.source_ip,
-            user_agent=connection.user_agent,
-            verdicts=judged.verdicts,
-            revision=self.rules.revision,
-            suppressed=suppressed,
-            public=sender.public,
+            batch_id,
+            received_us,
+            judged.n,
+            judged.form,
+            body,
+            sender.key_id,
+            sender.source,
+            id_base,
+            key is not None,
+            judged.sent_us,
+            connection.source_ip,
+            connection.user_agent,
+            judged.verdicts,
+            self.rules.revision,
+            (),
+            suppressed,
+            sender.public,
         )
         entry = Entry(encode_batch(batch), judged.n, minute_of(received_us), self.labels.counts(judged.sources))
         self.received_us_last = received_us
-        if not durable:
+        if told is None:
+            self._hand_over()  # what came before it stays before it
             self._log.append(entry, None)
             return receipt
-        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._log.append(entry, done)
-        outcome = await done
-        if isinstance(outcome, Exception):
-            raise _as_unavailable(outcome)
+        held = self._held
+        if not held:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        held.append((entry, told))
+        self._held_bytes += len(entry.payload)
+        if len(held) >= HELD_MAX or self._held_bytes >= HELD_BYTES_MAX:
+            self._hand_over()
         return receipt
+
+    def _hand_over(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        for entry, told in held:
+            try:
+                self._log.append(entry, told)
+            except Exception as error:
+                told(error)
 
     def _look(self) -> None:
         """Wake all who wait once the lag is below the soft bound: one timer, however many wait."""
@@ -216,13 +273,27 @@ class Intake:
             asyncio.get_running_loop().call_later(POLL_SECONDS, self._look)
 
 
-def _as_unavailable(outcome: Exception) -> Exception:
+def confirm(outcome: Outcome) -> None:
+    """Raises what kept an entry out of the log."""
     if isinstance(outcome, Unavailable):
         # One outcome belongs to all requests of a group: each raises its own, or their traces would grow together.
-        return Unavailable(
+        raise Unavailable(
             outcome.detail,
             code=outcome.code,
             hint=outcome.hint,
             retry_after_seconds=outcome.retry_after_seconds or 1,
         )
-    return outcome
+    if isinstance(outcome, Exception):
+        raise outcome
+
+
+def uuid_text(value: bytes) -> str:
+    """As `str(UUID(bytes=value))`, in a quarter of the time."""
+    digits = value.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def resolve(done: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    """For who waits for the outcome in a task."""
+    if not done.done():  # the task was cancelled
+        done.set_result(outcome)

@@ -23,9 +23,10 @@ class Bucket:
         self.at = now
 
     def refill(self, now: float) -> float:
-        self.tokens = min(self.burst, self.tokens + (now - self.at) * self.rate)
+        tokens = self.tokens + (now - self.at) * self.rate
+        self.tokens = tokens = tokens if tokens < self.burst else self.burst
         self.at = now
-        return self.tokens
+        return tokens
 
     def take(self, n: float, now: float) -> float:
         """Take n tokens and return 0, or take none and return the seconds until there are n."""

@@ -84,20 +84,24 @@ def decode_batch(payload: bytes | memoryview) -> Batch:
 
 
 _random: list[int] = []
-"""80 bits for each of the next ids. Asking the system for each one lets go of the interpreter every time."""
+"""The lower 80 bits of the next ids. Asking the system for each one lets go of the interpreter every time."""
 RANDOM_AHEAD = 512
+_MARKS = 0x7 << 76 | 0x2 << 62
+"""Version and variant."""
+_FREE = (1 << 80) - 1 & ~(0xF << 76 | 0x3 << 62)
 
 
 def new_uuid7(now_us: int | None = None) -> uuid.UUID:
     """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random; sorts by time. Any thread."""
-    milliseconds = (time.time_ns() // 1_000_000) if now_us is None else now_us // 1000
+    return uuid.UUID(bytes=new_uuid7_bytes(time.time_ns() // 1000 if now_us is None else now_us))
+
+
+def new_uuid7_bytes(now_us: int) -> bytes:
+    """The same, 16 bytes."""
     try:
         bits = _random.pop()
     except IndexError:
         pool = os.urandom(10 * RANDOM_AHEAD)
-        _random.extend(int.from_bytes(pool[at : at + 10], "big") for at in range(0, len(pool), 10))
+        _random.extend(int.from_bytes(pool[at : at + 10], "big") & _FREE | _MARKS for at in range(0, len(pool), 10))
         bits = _random.pop()
-    value = (milliseconds & (1 << 48) - 1) << 80 | bits
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return uuid.UUID(int=value)
+    return ((now_us // 1000 & (1 << 48) - 1) << 80 | bits).to_bytes(16, "big")

@@ -89,7 +89,7 @@ def field_of(text: str, path: str = "$.field") -> Field:
     if text in FIELDS:
         return Field(text)
     if text.startswith("attributes."):
-        return Field("attributes", _keys(text, path))
+        return Field("attributes", keys_of(text[len("attributes.") :], text, path))
     if text == "cohort":
         raise BadInput(
             f"{path}: saved cohorts are not there yet; filter by fields of the event",
@@ -105,9 +105,10 @@ def field_of(text: str, path: str = "$.field") -> Field:
     )
 
 
-def _keys(text: str, path: str) -> tuple[str, ...]:
+def keys_of(dotted: str, text: str, path: str) -> tuple[str, ...]:
+    """The keys of a dotted path, which is all or the end of the `text` that was given."""
     keys, key, escaped = [], "", False
-    for letter in text[len("attributes.") :]:
+    for letter in dotted:
         if escaped:
             key, escaped = key + letter, False
         elif letter == "\\":

@@ -107,6 +107,10 @@ class EventById(Plan, frozen=True):
     limit: int = 100
 
 
+STATES = ("open", "replayed", "all")
+"""Of quarantined events: still there; sent again, whatever came of that; both."""
+
+
 class QuarantinePage(Plan, frozen=True):
     """Quarantined events, newest first by seq. Columns: QUARANTINE_FIELDS."""
 
@@ -117,10 +121,12 @@ class QuarantinePage(Plan, frozen=True):
     start_us: int | None = None
     end_us: int | None = None
     before_seq: int | None = None
+    step: str | None = None
+    state: str = "open"
 
 
 class QuarantineById(Plan, frozen=True):
-    """By seq, or by the event's id where it has one; newest first. Columns: QUARANTINE_FIELDS."""
+    """By seq, or by the event's id where it has one, in any state; newest first. Columns: QUARANTINE_FIELDS."""
 
     seq: int | None = None
     event_id: str | None = None
@@ -130,13 +136,65 @@ class QuarantineById(Plan, frozen=True):
 class QuarantineGroups(Plan, frozen=True):
     """How many are quarantined for each value of `by` (some of code, source, name), most first.
 
-    Columns: those of `by`, then count, first_received_us, last_received_us, example_seq (the newest).
+    Columns: those of `by`, then count, first_received_us, last_received_us, example_seq, example_detail (the newest).
     """
 
     by: tuple[str, ...]
     limit: int
     start_us: int | None = None
     end_us: int | None = None
+    code: str | None = None
+    source: str | None = None
+    name: str | None = None
+    step: str | None = None
+    state: str = "open"
+
+
+class Chosen(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which quarantined events: all that is given holds, and of several values of one thing any. Times of receipt."""
+
+    codes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    names: tuple[str | None, ...] = ()
+    """None = events without a name that can be read."""
+    steps: tuple[str, ...] = ()
+    seqs: tuple[int, ...] = ()
+    ids: tuple[str, ...] = ()
+    """UUID texts."""
+    start_us: int | None = None
+    end_us: int | None = None
+
+
+class OpenCount(Plan, frozen=True):
+    """How many of the chosen events with seq <= `through_seq` are still in quarantine. Columns: count."""
+
+    chosen: Chosen
+    through_seq: int
+
+
+class OpenSizes(Plan, frozen=True):
+    """The next chosen events still in quarantine with after_seq < seq <= through_seq, ascending. Columns: seq, bytes
+    (of the text), at most `limit` rows."""
+
+    chosen: Chosen
+    after_seq: int
+    through_seq: int
+    limit: int
+
+
+class OpenEvents(Plan, frozen=True):
+    """Those with first_seq <= seq <= last_seq, ascending, with what their requests say. Columns: OPEN_FIELDS."""
+
+    chosen: Chosen
+    first_seq: int
+    last_seq: int
+
+
+class ReplayOutcomes(Plan, frozen=True):
+    """What became of replays whose own seqs are first_seq … last_seq. Columns: outcome, count."""
+
+    first_seq: int
+    last_seq: int
 
 
 EVENT_FIELDS = (
@@ -145,7 +203,18 @@ EVENT_FIELDS = (
 )
 """`source_ip`, `user_agent`: the event's own, else those of its request. `batch_id` is the server's, `client_batch_id`
 the client's. `attributes` is JSON text. Times are microseconds."""
-QUARANTINE_FIELDS = (*("seq", "id", "source", "name", "code", "step", "detail", "received_us", "replays_seq", "event"),)
+QUARANTINE_FIELDS = (
+    *("seq", "id", "source", "name", "code", "step", "detail", "received_us", "replays_seq", "event"),
+    *("by_seq", "outcome"),
+)
+"""`by_seq`, `outcome`: of the replay that took it out of quarantine; null while it is there."""
+
+OPEN_FIELDS = (
+    *("seq", "id", "source", "code", "received_us", "event"),
+    *("batch_id", "first_seq", "key_id", "sent_us", "source_ip", "user_agent"),
+)
+"""From `batch_id` on those of the request, null where it is not known."""
+OF_QUARANTINE = (QuarantinePage, QuarantineById, QuarantineGroups, OpenCount, OpenSizes, OpenEvents, ReplayOutcomes)
 
 
 def fields_in(predicates: Iterable[Predicate]) -> set[str]:

@@ -26,9 +26,13 @@ class ProjectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, r
     name: str
     time_zone: str = "UTC"
     retention: str = "forever"
-    """`forever`, or days or years as in `90d`, `2y`."""
+    """How long events stay in the warehouse: `forever`, or days or years as in `90d`, `2y`."""
     unknown_events: Literal["allow", "warn", "quarantine"] = "allow"
     """What happens to events whose (name, version) has no schema."""
+    quarantine_retention: str | None = None
+    """How long refused events stay in quarantine; null = as long as `retention`."""
+    lake_retention: str = "forever"
+    """How long events stay in the lake as they came; never shorter than the others, or nothing could be made again."""
 
 
 def project_settings(body: Mapping[str, Any]) -> ProjectSettings:
@@ -36,7 +40,7 @@ def project_settings(body: Mapping[str, Any]) -> ProjectSettings:
     settings = read(ProjectSettings, body)
     checked_project_name(settings.name)
     zone_of(settings.time_zone)
-    retention_days(settings.retention)
+    _check_retentions(settings)
     return settings
 
 
@@ -50,6 +54,21 @@ def checked_project_name(name: str) -> str:
             value=name[:80],
         )
     return name
+
+
+def _check_retentions(settings: ProjectSettings) -> None:
+    lake_days = retention_days(settings.lake_retention, "$.lakeRetention")
+    for name, text in (("retention", settings.retention), ("quarantineRetention", settings.quarantine_retention)):
+        days = None if text is None else retention_days(text, f"$.{name}")
+        if lake_days is not None and text is not None and (days is None or days > lake_days):
+            raise BadInput(
+                f"$.lakeRetention: {settings.lake_retention} is shorter than {name}, which is {text}: what the "
+                "warehouse holds could not be made again from the lake; make it at least as long",
+                code="INVALID_RETENTION",
+                path="$.lakeRetention",
+                value=settings.lake_retention,
+                limit=days,
+            )
 
 
 def retention_days(text: str, path: str = "$.retention") -> int | None:

@@ -6,8 +6,8 @@ jsonschema-rs, which has the last word and tells what is wrong. The library is i
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -27,6 +27,9 @@ PATTERN_BYTES_MAX = 1024
 """Longest regular expression. Patterns run on a linear engine (no look-around, no back-references), 1 MB compiled."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
+UNREADABLE_NUMBER = "a number can't be read: beyond every float, or of more than 4,300 digits"
+
+S = TypeVar("S", bound="Schema")
 
 
 class Schema(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -48,6 +51,8 @@ class Finding(NamedTuple):
     message: str
     quarantine: bool
     """False: a warning, the event is stored."""
+    keys: tuple[str | int, ...] = ()
+    """The path as keys and indices, uncut."""
 
 
 class Rules:
@@ -80,7 +85,12 @@ class Rules:
 
 def rules_from(bodies: Iterable[Mapping[str, Any]], unknown_events: str = "allow", revision: int = 0) -> Rules:
     """Rules from schema bodies as the catalog keeps them. Raises BadInput for one that is not right."""
-    return Rules([_schema_of(body) for body in bodies], unknown_events, revision)
+    return Rules([schema_of(body) for body in bodies], unknown_events, revision)
+
+
+def schema_of(body: Mapping[str, Any]) -> Schema:
+    """A schema as the catalog keeps it; its content is not looked at. Raises BadInput."""
+    return read(Schema, _with_text_version(body))
 
 
 def parse_schema(body: Mapping[str, Any]) -> Schema:
@@ -88,7 +98,12 @@ def parse_schema(body: Mapping[str, Any]) -> Schema:
 
     `version` may be sent as a number.
     """
-    schema = _schema_of(body)
+    return parse_as(Schema, body)
+
+
+def parse_as(kind: type[S], body: Mapping[str, Any]) -> S:
+    """The same for a document that holds more than the schema."""
+    schema = read(kind, _with_text_version(body))
     if not 1 <= len(schema.name) <= 256:
         raise _invalid("$.name", f"expected 1 to 256 characters, got {len(schema.name)}")
     if not VERSION.fullmatch(schema.version):
@@ -123,7 +138,12 @@ class Compiled:
                 pass
             else:
                 return []
-        return self._explain(msgspec.json.decode(attributes))
+        try:
+            value = msgspec.json.decode(attributes)
+        except msgspec.MsgspecError:
+            # The collector takes attributes as text; of all JSON only such numbers are beyond us.
+            return [Finding("SCHEMA_VIOLATION", "", UNREADABLE_NUMBER, self.schema.mode == "enforce")]
+        return self._explain(value)
 
     def _explain(self, value: dict[str, Any]) -> list[Finding]:
         """The first broken rule of the schema, and the attributes it doesn't name. The last word."""
@@ -138,16 +158,18 @@ class Compiled:
             for field in value:
                 if field not in named:
                     quarantine = self.schema.unknown_fields == "quarantine" and self.schema.mode == "enforce"
-                    findings.append(
-                        Finding("SCHEMA_UNKNOWN_FIELD", path_of([field]), "the schema names no such field", quarantine)
-                    )
+                    findings.append(_at((field,), "SCHEMA_UNKNOWN_FIELD", "the schema names no such field", quarantine))
         return findings
 
 
-def _schema_of(body: Mapping[str, Any]) -> Schema:
-    if isinstance(body.get("version"), int) and not isinstance(body["version"], bool):
-        body = {**body, "version": str(body["version"])}
-    return read(Schema, body)
+def _with_text_version(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    version = body.get("version")
+    return {**body, "version": str(version)} if isinstance(version, int) and not isinstance(version, bool) else body
+
+
+def format_test(name: str) -> Callable[[str], bool]:
+    """Whether a text has a `format` (date-time, uuid, …), by the same word that judges events. 0.35 µs a text."""
+    return _validator({"format": name}).is_valid
 
 
 def _check_document(document: dict[str, Any]) -> None:
@@ -197,24 +219,24 @@ def _validator(document: dict[str, Any]) -> "jsonschema_rs.Draft202012Validator"
 
 
 def _finding(error: "jsonschema_rs.ValidationError", quarantine: bool) -> Finding:
-    path = path_of(error.instance_path)
+    keys = tuple(error.instance_path)
     match error.kind.name:
         case "type":
-            wanted = error.kind.as_dict()["types"]
-            return Finding(
-                "TYPE_MISMATCH", path, f"expected {' or '.join(wanted)}, got {shown(error.instance)}", quarantine
-            )
+            wanted = " or ".join(error.kind.as_dict()["types"])
+            return _at(keys, "TYPE_MISMATCH", f"expected {wanted}, got {shown(error.instance)}", quarantine)
         case "required":
             missing = error.kind.as_dict()["property"]
-            return Finding("SCHEMA_MISSING_FIELD", path + path_of([missing]), "required, but missing", quarantine)
+            return _at((*keys, missing), "SCHEMA_MISSING_FIELD", "required, but missing", quarantine)
         case "additionalProperties" | "unevaluatedProperties":
             field = error.kind.as_dict()["unexpected"][0]
-            return Finding(
-                "SCHEMA_UNKNOWN_FIELD", path + path_of([field]), "the schema allows no such field", quarantine
-            )
+            return _at((*keys, field), "SCHEMA_UNKNOWN_FIELD", "the schema allows no such field", quarantine)
         case _:
             message = error.message if len(error.message) <= 300 else error.message[:299] + "…"
-            return Finding("SCHEMA_VIOLATION", path, message, quarantine)
+            return _at(keys, "SCHEMA_VIOLATION", message, quarantine)
+
+
+def _at(keys: tuple[str | int, ...], code: str, message: str, quarantine: bool) -> Finding:
+    return Finding(code, path_of(keys), message, quarantine, keys)
 
 
 def _invalid(path: str, why: str) -> BadInput:

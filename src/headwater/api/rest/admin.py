@@ -10,6 +10,7 @@ from litestar import Response, delete, get, post, put
 from litestar.params import FromPath
 
 from headwater.api.auth import needs
+from headwater.api.rest.answers import KeyPage, ProjectMade, ProjectOut, ProjectPage
 from headwater.api.rest.asking import AnyRequest, Cursor, Limit, access_of, site_of
 from headwater.api.rest.objects import (
     body_of,
@@ -42,7 +43,7 @@ class KeyAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     expires_at: dt.datetime | None = None
 
 
-@get("/api/v1/projects", opt=needs("admin"), summary="List projects", tags=["projects"])
+@get("/api/v1/projects", opt=needs("admin", answer=ProjectPage), summary="List projects", tags=["projects"])
 async def list_projects(request: AnyRequest, limit: Limit = 100, cursor: Cursor = None) -> Response[Any]:
     """All for whoever holds the data folder; a key sees its own."""
     catalog, access = site_of(request).catalog, access_of(request)
@@ -55,7 +56,13 @@ async def list_projects(request: AnyRequest, limit: Limit = 100, cursor: Cursor 
 
 @post(
     "/api/v1/projects",
-    opt=needs("admin", body=ProjectSettings, example={"name": "shop", "timeZone": "Europe/Berlin"}, creates=True),
+    opt=needs(
+        "admin",
+        body=ProjectSettings,
+        example={"name": "shop", "timeZone": "Europe/Berlin"},
+        creates=True,
+        answer=ProjectMade,
+    ),
     summary="Create a project",
     tags=["projects"],
 )
@@ -81,7 +88,13 @@ async def create_project(request: AnyRequest) -> Response[Any]:
     return await site.write(lambda: create_once(site.catalog, request, projects.OWNER, projects.KIND, make))
 
 
-@get("/api/v1/settings", opt=needs("query"), sync_to_thread=False, summary="Settings of the project", tags=["projects"])
+@get(
+    "/api/v1/settings",
+    opt=needs("query", answer=ProjectOut),
+    sync_to_thread=False,
+    summary="Settings of the project",
+    tags=["projects"],
+)
 def read_settings(request: AnyRequest) -> Response[Any]:
     stored = site_of(request).catalog.get(projects.KIND, projects.OWNER, access_of(request).project)
     if stored is None:
@@ -91,7 +104,7 @@ def read_settings(request: AnyRequest) -> Response[Any]:
 
 @put(
     "/api/v1/settings",
-    opt=needs("admin", body=dict, example={"timeZone": "Europe/Berlin", "retention": "2y"}),
+    opt=needs("admin", body=dict, example={"timeZone": "Europe/Berlin", "retention": "2y"}, answer=ProjectOut),
     summary="Change settings of the project",
     tags=["projects"],
 )
@@ -106,7 +119,7 @@ async def write_settings(request: AnyRequest) -> Response[Any]:
     return tagged(stored, 200, stamped)
 
 
-@get("/api/v1/keys", opt=needs("admin"), summary="List keys", tags=["keys"])
+@get("/api/v1/keys", opt=needs("admin", answer=KeyPage), summary="List keys", tags=["keys"])
 async def list_keys(request: AnyRequest, limit: Limit = 100, cursor: Cursor = None) -> Response[Any]:
     """Oldest first, revoked ones included. Secrets of `in` keys stay readable."""
     begin = position_of(cursor, Annotated[int, msgspec.Meta(ge=0)]) or 0
@@ -118,7 +131,13 @@ async def list_keys(request: AnyRequest, limit: Limit = 100, cursor: Cursor = No
 
 @post(
     "/api/v1/keys",
-    opt=needs("admin", body=KeyAsked, example={"name": "reader", "kind": "sk", "scopes": ["query"]}, creates=True),
+    opt=needs(
+        "admin",
+        body=KeyAsked,
+        example={"name": "reader", "kind": "sk", "scopes": ["query"]},
+        creates=True,
+        answer=Key,
+    ),
     summary="Create a key",
     tags=["keys"],
 )

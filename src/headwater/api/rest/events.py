@@ -1,15 +1,16 @@
-"""Stored and quarantined events, one by one."""
+"""Stored events, one by one."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from headwater.api.auth import needs
+from headwater.api.rest.answers import EventPage
 from headwater.api.rest.asking import AnyRequest, Cursor, End, Limit, Start, project_of, site_of
 from headwater.domain.errors import NotFound
-from headwater.domain.plans import Plan, QuarantineGroups, Table
+from headwater.domain.plans import Plan, Table
 from headwater.engine.query import pages
 
 
@@ -18,7 +19,12 @@ async def run(request: AnyRequest, plan: Plan) -> Table:
     return await site.lane.run(project.warehouse.run, plan, site.query_seconds_max)
 
 
-@get("/api/v1/events", opt={**needs("events:read"), "free_parameters": True}, summary="Stored events", tags=["events"])
+@get(
+    "/api/v1/events",
+    opt={**needs("events:read", answer=EventPage), "free_parameters": True},
+    summary="Stored events",
+    tags=["events"],
+)
 async def events(
     request: AnyRequest,
     start: Start = None,
@@ -50,40 +56,6 @@ async def event(
             f"no event {event_id!r} is stored", value=event_id, hint="its receipt tells where it is: …/receipt"
         )
     return Response(chosen[0])
-
-
-@get(
-    "/api/v1/quarantine",
-    opt={**needs("events:read"), "free_parameters": True},
-    summary="Quarantine",
-    tags=["quarantine"],
-)
-async def quarantine(
-    request: AnyRequest,
-    group_by: Annotated[str | None, QueryParameter(name="groupBy", description="Some of code,source,name")] = None,
-    code: FromQuery[str | None] = None,
-    source: FromQuery[str | None] = None,
-    event_name: Annotated[str | None, QueryParameter(name="name")] = None,
-    start: Start = None,
-    end: End = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
-) -> Response[pages.Page]:
-    """What was refused and why: newest first, or grouped by cause. The time range is of receipt."""
-    plan = pages.parse_quarantine_parameters(list(request.query_params.multi_items()), now_us())
-    table = await run(request, plan)
-    if isinstance(plan, QuarantineGroups):
-        return Response(pages.quarantine_groups(plan, table))
-    return Response(pages.quarantine_page(plan, table))
-
-
-@get("/api/v1/quarantine/{item:str}", opt=needs("events:read"), summary="One quarantined event", tags=["quarantine"])
-async def quarantined(request: AnyRequest, item: FromPath[str]) -> Response[Any]:
-    """By its number in the log, or by its id."""
-    found = pages.quarantined_of(await run(request, pages.parse_quarantine_id(item)))
-    if not found:
-        raise NotFound(f"{item!r} is not in quarantine", value=item)
-    return Response(found[0])
 
 
 def now_us() -> int:

@@ -1,16 +1,18 @@
 """The lake's versions and sizes, and the pipeline's steps."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from litestar import Response, get
 from litestar.params import QueryParameter
 
 from headwater.api.auth import needs
+from headwater.api.rest.answers import LakeOut, PipelineOut
 from headwater.api.rest.asking import AnyRequest, project_of, site_of
 from headwater.api.rest.objects import instant
 
 
-@get("/api/v1/lake", opt=needs("ops"), summary="The lake: sizes and versions", tags=["operations"])
+@get("/api/v1/lake", opt=needs("ops", answer=LakeOut), summary="The lake: sizes and versions", tags=["operations"])
 async def lake(
     request: AnyRequest,
     limit: Annotated[int, QueryParameter(description="Versions shown, 1 to 1000", ge=1, le=1000)] = 100,
@@ -30,10 +32,25 @@ async def lake(
         }
         for one in history
     ]
-    return Response({**stats, "versions": versions})
+    return Response({**camel(stats), "versions": versions})
 
 
-@get("/api/v1/pipeline", opt=needs("ops"), summary="Steps with rates, times and rejects", tags=["operations"])
+@get(
+    "/api/v1/pipeline",
+    opt=needs("ops", answer=PipelineOut),
+    summary="Steps with rates, times and rejects",
+    tags=["operations"],
+)
 async def pipeline(request: AnyRequest) -> Response[Any]:
     project = await project_of(request)
-    return Response({**project.pipeline(), "warehouse": dict(project.warehouse.facts())})
+    return Response({**project.pipeline(), "warehouse": camel(project.warehouse.facts())})
+
+
+def camel(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A backend's own facts, named as the wire names things."""
+
+    def renamed(name: str) -> str:
+        first, *rest = name.split("_")
+        return first + "".join(word.capitalize() for word in rest)
+
+    return {renamed(name): value for name, value in facts.items()}

@@ -7,6 +7,7 @@ from litestar import Response, get
 from litestar.params import FromPath, QueryParameter
 
 from headwater.api.auth import needs
+from headwater.api.rest.answers import LedgerOut, ReceiptOut
 from headwater.api.rest.asking import AnyRequest, End, Start, project_of, site_of
 from headwater.api.rest.objects import instant
 from headwater.domain.errors import BadInput, Conflict
@@ -20,7 +21,7 @@ MINUTES_DEFAULT = 24 * 60
 MINUTES_MAX = 366 * 24 * 60
 
 
-@get("/api/v1/ledger", opt=needs("events:read"), summary="The conservation ledger", tags=["ledger"])
+@get("/api/v1/ledger", opt=needs("events:read", answer=LedgerOut), summary="The conservation ledger", tags=["ledger"])
 async def ledger(
     request: AnyRequest,
     start: Start = None,
@@ -53,7 +54,12 @@ def ledger_body(found: LedgerView, watermark_us: int | None) -> dict[str, Any]:
     return {"rows": rows, "totals": found.totals.counts(), "watermark": instant(watermark_us)}
 
 
-@get("/api/v1/events/{event_id:str}/receipt", opt=needs("events:read"), summary="Where is one event", tags=["events"])
+@get(
+    "/api/v1/events/{event_id:str}/receipt",
+    opt=needs("events:read", answer=ReceiptOut),
+    summary="Where is one event",
+    tags=["events"],
+)
 async def receipt(
     request: AnyRequest,
     event_id: FromPath[str],
@@ -88,4 +94,9 @@ async def receipt(
     }
     if one.reason is not None:
         body["reason"] = one.reason
+    if one.before:
+        # From the first on; the state above is what the last replay made of it.
+        body["history"] = [
+            {"logOffset": each.seq, "state": "quarantined", "reason": each.reason} for each in one.before
+        ]
     return Response(body)

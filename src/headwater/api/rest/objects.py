@@ -157,3 +157,14 @@ def wanted_version(request: AnyRequest) -> int | None:
         raise Conflict(
             f'If-Match {header!r} is no ETag of ours; they look like "3"', code="VERSION_MISMATCH", value=header
         ) from None
+
+
+def same_name(in_body: str, in_path: str) -> None:
+    if in_body != in_path:
+        raise BadInput(
+            f"the body is about {in_body!r}, the address about {in_path!r}",
+            code="NAME_MISMATCH",
+            path="name",
+            value=in_body,
+            hint="a rename is a new object: create it, then delete the old one",
+        )
