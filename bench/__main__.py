@@ -24,6 +24,7 @@ NAMES = (
     "sustained",
     "freshness",
     "seal",
+    "replay",
 )
 LOAD_MAX = 1.5
 

@@ -1,12 +1,17 @@
 """Commit stalls while sealing, after the first seal: 20k events/s for as long as two more seals take.
 
 A stall is how much later than usual a load was committed after the one before it; whatever makes it late counts: the
-commit itself, the checkpoint after a seal, waiting for either. Read from the `asOf` of answers asked 10 ms apart. The
-first seal, whose checkpoint is the dearest, comes from a load as fast as it goes and is not counted.
+commit itself, the checkpoint after a seal, waiting for either. Read from the `positions` of the warehouse once the
+product has stopped: every load notes there when it began to commit. (The `asOf` of answers would count an answer that
+came late as a load that did.) Questions are asked all the while, and tell when events were visible. The first seal,
+whose checkpoint is the dearest, comes from a load as fast as it goes and is not counted.
 """
 
 import time
+from itertools import pairwise
+from pathlib import Path
 
+import duckdb
 from tests.served import Served
 
 from bench import wrk
@@ -27,12 +32,13 @@ def rows(run: Run) -> list[Row]:
         return [not_measured("seal", "commit stall while sealing", "ms", why, 100)]
     with folder() as place, product(place / "data") as served:
         first_seal(served)
-        before = metrics(served)
+        before, began_us = metrics(served), time.time_ns() // 1000
         paced = Paced(address(served), served.keys["sk"], RATE, BATCH, QUICK_SECONDS if run.quick else SECONDS)
         with Probes(served) as probes:
             figures = paced.figures()
-        after = metrics(served)
-    stalls, delays = probes.stalls_ms(), probes.delays_ms()
+        after, ended_us = metrics(served), time.time_ns() // 1000
+        served.stop()
+        stalls, delays = stalls_ms(place / "data", began_us, ended_us), probes.delays_ms()
     sealed = total(after, "headwater_warehouse_sealed_rows") - total(before, "headwater_warehouse_sealed_rows")
     if not sealed:
         return [not_measured("seal", "commit stall while sealing", "ms", "no seal came in the time", 100)]
@@ -61,6 +67,19 @@ def first_seal(served: Served) -> None:
     served.settled(60)
     # The checkpoint of that seal is made by the loading thread when it has nothing else to do.
     time.sleep(2)
+
+
+def stalls_ms(data: Path, began_us: int, ended_us: int) -> list[float]:
+    """How much later than usual each load of that time was committed after the one before it, ascending."""
+    (database,) = data.rglob("warehouse.duckdb")
+    with duckdb.connect(str(database), read_only=True) as con:
+        times = con.execute(
+            "select epoch_us(committed_at) from positions where epoch_us(committed_at) between ? and ? order by 1",
+            [began_us, ended_us],
+        ).fetchall()
+    gaps = sorted((later - sooner) / 1000 for (sooner,), (later,) in pairwise(times))
+    usual = at(gaps, 0.5)
+    return [max(0.0, gap - usual) for gap in gaps]
 
 
 def histogram(before: dict[tuple[str, str], float], after: dict[tuple[str, str], float]) -> str:

@@ -1,4 +1,8 @@
-"""V: the same server stack with our own decoding and checking and nothing else: no keys, limits, log or ledger."""
+"""V: the same server stack with our own decoding and checking and nothing else: no keys, limits, log or ledger.
+
+An ASGI application as any other: a task and two messages for each answer. The product goes that way too for what has
+more to wait for than the log; plain requests for events go a shorter one (boot.connections).
+"""
 
 import time
 from typing import Any

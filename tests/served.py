@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.warden import guard, release
+
 READY = re.compile(r"headwater is ready at (http://\S+)")
 READY_SECONDS_MAX = 30
 
@@ -43,8 +45,10 @@ class Served:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.kill()
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.kill()
+            release(self.process.pid)
 
     def start(self, *flags: str) -> "Served":
         """Start and wait until it is ready; `flags` are for this start alone."""
@@ -61,6 +65,7 @@ class Served:
             started = self.journal.stat().st_size
             arguments = [*self.before, *command, *self.flags, *flags]
             self.process = subprocess.Popen(arguments, stdout=sink, stderr=sink, env=environment)
+        guard(self.process.pid)
         return started
 
     def start_refused(self, *flags: str) -> str:
@@ -98,11 +103,14 @@ class Served:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        release(self.process.pid)
 
     def stop(self, seconds: float = 15) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+        ended = self.process.wait(seconds)
+        release(self.process.pid)
+        return ended
 
     @property
     def keys(self) -> dict[str, str]:
@@ -131,7 +139,7 @@ class Served:
             raw = response.read()
             kind = response.headers.get("content-type", "")
             answered = {name.lower(): value for name, value in response.headers.items()}
-            return response.status, answered, json.loads(raw) if "json" in kind else raw
+            return response.status, answered, json.loads(raw) if raw and "json" in kind else raw
         finally:
             connection.close()
 

@@ -43,6 +43,9 @@ class Server(msgspec.Struct, frozen=True):
         tuple[str, ...], Meta(max_length=100, description="Addresses and networks whose X-Forwarded-For is believed.")
     ] = ()
     body_seconds_max: Annotated[float, Meta(gt=0, description="Time in which a request's body must be here.")] = 30
+    answer_seconds_max: Annotated[
+        float, Meta(gt=0, description="Time an answer waits for a client that takes nothing of it.")
+    ] = 60
     connections_max: Annotated[int, Meta(ge=1, description="Connections held at once; more are refused.")] = 10_000
     new_log: Annotated[
         bool,
@@ -101,12 +104,16 @@ class Lake(msgspec.Struct, frozen=True):
 
 class Warehouse(msgspec.Struct, frozen=True):
     url: Annotated[str, Meta(description="Where the warehouses are; empty = in the data folder.", extra=SECRET)] = ""
-    memory_bytes_max: Annotated[int, Meta(ge=64 * MIB, description="Memory shared by all projects.")] = 512 * MIB
+    memory_bytes_max: Annotated[
+        int, Meta(ge=128 * MIB, description="Memory shared by open projects; each has 96 MiB or more of it.")
+    ] = 512 * MIB
     threads: Annotated[int, Meta(ge=1, le=1024, description="Threads of one query or load.")] = 2
     seal_rows: Annotated[int, Meta(ge=1, description="Hot rows at which they are sealed.")] = 375_000
     seal_age_seconds: Annotated[float, Meta(gt=0, description="Age of the oldest hot row at which also.")] = 3600
     seal_rows_min: Annotated[int, Meta(ge=1, description="But not fewer rows than this.")] = 30_000
-    wal_bytes_max: Annotated[int, Meta(ge=MIB, description="Write-ahead log at which a checkpoint is made.")] = 64 * MIB
+    wal_bytes_max: Annotated[int, Meta(ge=MIB, description="Write-ahead log at which a checkpoint is made.")] = (
+        128 * MIB
+    )
 
 
 class Catalog(msgspec.Struct, frozen=True):
@@ -126,11 +133,26 @@ class Observe(msgspec.Struct, frozen=True):
     metrics_allow: Annotated[
         tuple[str, ...], Meta(max_length=100, description="Addresses and networks that read /metrics without a key.")
     ] = ()
+    ledger_seconds: Annotated[
+        float, Meta(gt=0, description="Time between two looks whether a project's ledger balances.")
+    ] = 30
 
 
 class Projects(msgspec.Struct, frozen=True):
     open_max: Annotated[int, Meta(ge=1, description="Projects open at once in one process.")] = 100
     idle_minutes: Annotated[float, Meta(gt=0, description="A project unused this long is closed.")] = 10
+
+
+class Jobs(msgspec.Struct, frozen=True):
+    lane_jobs_max: Annotated[
+        int, Meta(ge=1, le=64, description="Jobs of one lane at once; lanes that work on the stores run one.")
+    ] = 2
+    queued_max: Annotated[int, Meta(ge=1, description="Jobs of one project that wait; more are refused.")] = 1000
+    lease_seconds: Annotated[
+        float, Meta(ge=1, le=60, description="Silence after which a job is taken from its worker.")
+    ] = 4
+    history_days: Annotated[float, Meta(gt=0, description="Age at which finished jobs are forgotten.")] = 30
+    history_jobs_max: Annotated[int, Meta(ge=1, description="Finished jobs kept of one project.")] = 1000
 
 
 class Setting(NamedTuple):
@@ -155,6 +177,7 @@ class Settings(msgspec.Struct, frozen=True):
     engine: Engine = Engine()
     observe: Observe = Observe()
     projects: Projects = Projects()
+    jobs: Jobs = Jobs()
     origins: dict[str, str] = {}
     """Where each setting that is not a default came from, by dotted name."""
 

@@ -1,12 +1,4 @@
 import pytest
-from tests.served import Served
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory):
-    """One server for tests that leave each other alone."""
-    with Served(tmp_path_factory.mktemp("api") / "data") as running:
-        yield running
 
 
 @pytest.fixture

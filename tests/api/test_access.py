@@ -5,7 +5,7 @@ import pytest
 from headwater.api.routes import ROUTES
 
 UUID = "0192f0c4-0000-7000-8000-000000000000"
-EXAMPLES = {"event_id": UUID, "item": "1", "query_id": "q", "metric": "m", "schema": "s@1", "key": "k"}
+EXAMPLES = {"event_id": UUID, "item": "1", "query_id": "q", "metric": "m", "schema": "s@1", "key": "k", "job_id": "j"}
 GUARDED = [
     (method, path, handler.opt["needs"], handler.opt.get("example"))
     for handler in ROUTES
@@ -31,7 +31,7 @@ def told(answer):
     return status, {name: value for name, value in body.items() if name != "requestId"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def keys(shared):
     """Secrets: one with each scope alone, one revoked."""
     made = {}

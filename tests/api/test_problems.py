@@ -86,7 +86,7 @@ def test_what_does_not_exist_and_what_is_not_taken_are_problems_too(shared):
     answer = shared.ask("PUT", "/api/v1/query", QUESTION)
     assert problem(answer, 405)["code"] == "METHOD_NOT_ALLOWED"
     assert "POST" in answer[1]["allow"]
-    assert {"GET", "POST"} <= set(shared.ask("DELETE", "/api/v1/events")[1]["allow"].split(", "))
+    assert {"GET", "HEAD", "POST"} <= set(shared.ask("DELETE", "/api/v1/events")[1]["allow"].split(", "))
     body = problem(shared.ask("POST", "/api/v1/query", b" " * (1 << 20) + b"{}"), 413)
     assert (body["code"], body["limit"]) == ("BODY_TOO_LARGE", 1 << 20)
     assert shared.ask("OPTIONS", "/api/v1/query", key=None)[0] == 204

@@ -111,6 +111,9 @@ def test_a_question_over_its_time_is_ended_and_says_the_limit(tmp_path, loaded):
     env = {"HEADWATER_ENGINE__SECONDS_MAX": "0.2"}
     with Served(loaded.data, env=env) as hurried:
         status, _, problem = hurried.ask("POST", "/api/v1/query", SLOW)
-        assert (status, problem["code"], problem["limit"]) == (400, "QUERY_TIMEOUT", 0.2)
+        assert (status, problem["code"], problem["limit"]) == (504, "QUERY_TIMEOUT", 0.2)
+        (tmp_path / "slow.json").write_text(json.dumps(SLOW))
+        done = hurried.run_cli("query", "--body", str(tmp_path / "slow.json"))
+        assert (done.returncode, "[QUERY_TIMEOUT]" in done.stderr) == (1, True), done.stderr
         assert hurried.count() == EVENTS
     loaded.start()

@@ -16,9 +16,3 @@ def shared(tmp_path_factory):
         assert "unexpected_error" not in said, said[-4000:]
         assert "Traceback" not in said, said[-4000:]
         assert running.stop() == 0
-
-
-@pytest.fixture
-def served(tmp_path):
-    with Served(tmp_path / "data") as running:
-        yield running

@@ -26,7 +26,7 @@ def files():
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """A server with little patience, so that it can be seen."""
-    env = {"HEADWATER_SERVER__BODY_SECONDS_MAX": "1"}
+    env = {"HEADWATER_SERVER__BODY_SECONDS_MAX": "1", "HEADWATER_SERVER__ANSWER_SECONDS_MAX": "1.5"}
     with Served(tmp_path_factory.mktemp("shared") / "data", env=env) as running:
         yield running
         totals = running.settled()
@@ -47,6 +47,13 @@ def answers_quickly(served):
     began = time.monotonic()
     assert served.send([event()])[0] == 201
     return time.monotonic() - began < 5
+
+
+def is_held(served, client):
+    """Has the server the other end of this connection open? What is let go has no inode in the kernel's table."""
+    ends = f"0100007F:{served.port:04X}", f"0100007F:{client.getsockname()[1]:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any((row[1], row[2]) == ends and row[9] != "0" for row in rows)
 
 
 def is_readable(connection):
@@ -125,6 +132,27 @@ def test_a_client_that_reads_nothing_holds_up_nobody(shared):
         for _ in range(10):
             assert answers_quickly(shared)
         assert shared.resident_bytes() - before < 200 * MIB
+
+
+def test_a_client_that_reads_nothing_is_cut_and_one_that_reads_slowly_is_not(shared):
+    shared.send([event(data={"attributes": {"a": "x" * 2000}}) for _ in range(2000)])
+    shared.settled()
+    key = shared.keys["sk"]
+    one = f"GET /api/v1/events?limit=1000 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+    with contextlib.ExitStack() as opened:
+        deaf, slow = (opened.enter_context(socket.socket()) for _ in range(2))
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for client in (deaf, slow):
+            client.connect(("127.0.0.1", shared.port))
+            client.sendall(one * 10)
+        shared.wait_for(lambda: is_held(shared, deaf))  # from when it is accepted
+        deadline = time.monotonic() + 15
+        while is_held(shared, deaf):
+            assert time.monotonic() < deadline
+            assert slow.recv(1 << 18)
+            select.select([], [], [], 0.05)
+        assert is_held(shared, slow)
+        assert exchange(shared, one)[0] == 200
 
 
 def test_1000_idle_connections_leave_room_for_others(shared):

@@ -175,8 +175,11 @@ def test_segments_deleted_by_hand_show_in_the_ledger_until_a_person_gives_them_u
     service.start()
     totals = service.settled()
     assert (totals["received"], totals["stored"], totals["balanced"]) == (0, len(ids), False)
+    service.wait_for(lambda: "LEDGER_UNBALANCED" in service.health_codes())
+    assert service.ask("GET", "/health/ready", key=None)[0] == 200
     stopped(service)
     service.start("--new-log")
+    service.wait_for(lambda: service.health() == {"status": "ok", "reasons": []})
     totals = settled(service)
     assert (totals["received"], totals["stored"]) == (len(ids), len(ids))
     assert all(row["balanced"] for row in ledger_rows(service))

@@ -3,14 +3,6 @@ import subprocess
 import sys
 
 import pytest
-from tests.served import Served
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory):
-    """One server for commands that leave each other alone."""
-    with Served(tmp_path_factory.mktemp("cli") / "data") as running:
-        yield running
 
 
 @pytest.fixture

@@ -25,11 +25,12 @@ LISTS = [
     good("keys", "list"),
     good("lake", "ls"),
     good("lake", "history"),
+    good("jobs", "list"),
     good("config"),
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def filled(shared, tmp_path_factory):
     sent = [{"id": str(uuid.uuid4()), "name": "a"}, {"name": 5}, {"name": "b", "timestamp": "yesterday"}]
     shared.send(sent)

@@ -15,9 +15,21 @@ POINTS = (
     "warehouse.load.after_commit",
     "warehouse.seal.before_commit",
     "warehouse.seal.after_commit",
+    "warehouse.removal.before_commit",
+    "warehouse.removal.after_commit",
+    "warehouse.switch.before_rename",
+    "warehouse.switch.after_rename",
+    "warehouse.switch.before_move",
     "process.before_report",
     "lake.append.before_commit",
     "lake.append.after_commit",
+    "lake.compact.before_place",
+    "lake.compact.before_commit",
+    "lake.compact.after_commit",
+    "lake.expire.before_commit",
+    "lake.expire.after_commit",
+    "lake.vacuum.after_delete",
+    "replay.before_checkpoint",
 )
 
 

@@ -145,6 +145,7 @@ def test_quarantine_groups_count_and_give_an_example(lab: Any) -> None:
         "firstReceivedAt": "1970-01-01T00:00:01.000000Z",
         "lastReceivedAt": "1970-01-01T00:00:04.000000Z",
         "exampleSeq": 4,
+        "exampleDetail": "d",
     }
     assert [(each["code"], each["name"], each["count"]) for each in groups[1:]] == [("A", None, 1), ("B", "n", 1)]
 
@@ -183,7 +184,8 @@ def test_a_wrong_parameter_of_events_is_named(parameters: list[tuple[str, str]],
     [
         ([("groupBy", "detail")], "UNKNOWN_FIELD"),
         ([("groupBy", "")], "INVALID_VALUE"),
-        ([("groupBy", "code"), ("code", "A")], "INVALID_VALUE"),
+        ([("groupBy", "code"), ("cursor", "A")], "INVALID_VALUE"),
+        ([("state", "opne")], "INVALID_VALUE"),
         ([("filter", "{}")], "UNKNOWN_PARAMETER"),
     ],
 )

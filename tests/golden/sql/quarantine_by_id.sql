@@ -8,8 +8,10 @@ SELECT
   detail,
   EPOCH_US(received_at) AS received_us,
   replays_seq,
-  event
-FROM quarantine
+  event,
+  by_seq,
+  outcome
+FROM quarantine_states
 WHERE
   id = CAST($1 AS UUID)
 ORDER BY

@@ -8,10 +8,17 @@ SELECT
   detail,
   EPOCH_US(received_at) AS received_us,
   replays_seq,
-  event
-FROM quarantine
+  event,
+  by_seq,
+  outcome
+FROM quarantine_states
 WHERE
-  received_at < $5 AND code = $2 AND source = $3 AND name = $4 AND seq < $6
+  received_at < $5
+  AND by_seq IS NULL
+  AND code = $2
+  AND source = $3
+  AND name = $4
+  AND seq < $6
 ORDER BY
   seq DESC
 LIMIT $1

@@ -1,5 +1,6 @@
 """Lists of stored and quarantined events: parameters of an address → plan, and rows → what goes out, by cursor."""
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -11,9 +12,11 @@ from headwater.domain.cursors import LIMIT_DEFAULT, checked_limit, cursor_of, po
 from headwater.domain.errors import BadInput
 from headwater.domain.events import text_of
 from headwater.domain.filters import Filter, predicates_of
+from headwater.domain.patches import value_at
 from headwater.domain.plans import (
     EVENT_FIELDS,
     QUARANTINE_FIELDS,
+    STATES,
     EventById,
     EventsPage,
     QuarantineById,
@@ -30,6 +33,9 @@ Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Instant = Annotated[int, msgspec.Meta(ge=-62_135_596_800_000_000, lt=253_402_300_800_000_000)]
 """Microseconds in the years 1 to 9999: a cursor comes from outside and may hold anything."""
 GROUP_WORDS = ("code", "source", "name")
+_STEP = r"\.([A-Za-z_$][A-Za-z0-9_$-]*)|\[(\d+)\]|\[\"((?:[^\"\\\\]|\\\\.)*)\"\]"
+_PATH = re.compile(rf"\$\[\d+\](?P<path>(?:{_STEP})+)")
+_STEPS = re.compile(_STEP)
 _RANGE = ("timeRange", *(each for each in RANGE_FIELDS if each != "interval"))
 
 
@@ -66,7 +72,11 @@ class EventOut(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class QuarantinedOut(msgspec.Struct, frozen=True, rename="camel"):
-    """`event` is the event as it came: JSON, or text where it is none."""
+    """`event` is the event as it came: JSON, or text where it is none.
+
+    `path` is what the detail names, from the event on, and `value` stands there; left out where the detail names none,
+    or a place that the event does not have.
+    """
 
     seq: int
     id: str | None
@@ -77,7 +87,14 @@ class QuarantinedOut(msgspec.Struct, frozen=True, rename="camel"):
     detail: str
     received_at: str
     replays_seq: int | None
+    """The quarantined event that this one was made of by a replay."""
     event: Any
+    state: str
+    """`open`, or `replayed`: then `outcome` (stored, duplicate, removed, quarantined) and `replayedBy`, its number."""
+    outcome: str | UnsetType = UNSET
+    replayed_by: int | UnsetType = UNSET
+    path: str | UnsetType = UNSET
+    value: Any = UNSET
 
 
 class Page(msgspec.Struct, frozen=True, rename="camel"):
@@ -92,6 +109,7 @@ class QuarantineGroup(msgspec.Struct, frozen=True, rename="camel"):
     first_received_at: str
     last_received_at: str
     example_seq: int
+    example_detail: str
     code: str | UnsetType | None = UNSET
     source: str | UnsetType | None = UNSET
     name: str | UnsetType | None = UNSET
@@ -122,9 +140,19 @@ def parse_event_id(text: str) -> EventById:
 def parse_quarantine_parameters(
     parameters: Sequence[tuple[str, str]], now_us: int
 ) -> QuarantinePage | QuarantineGroups:
-    """`code`, `source`, `name`, a time range (of receipt), `limit`, `cursor`; or `groupBy`. Raises BadInput."""
-    given, span, _ = _given(parameters, ("groupBy", *GROUP_WORDS, *_RANGE, "limit", "cursor"))
+    """`code`, `source`, `name`, `step`, `state`, a time range (of receipt), `limit`; `groupBy` or `cursor`.
+
+    Raises BadInput.
+    """
+    given, span, _ = _given(parameters, ("groupBy", *GROUP_WORDS, "step", "state", *_RANGE, "limit", "cursor"))
     start, end = _instants(span, now_us)
+    state = given.get("state", "open")
+    if state not in STATES:
+        hint = did_you_mean(state, STATES)
+        raise BadInput(
+            f"state: unknown word {shown(state)}; {hint}", code="INVALID_VALUE", path="state", value=state, hint=hint
+        )
+    conditions = {word: given.get(word) for word in (*GROUP_WORDS, "step")}
     if "groupBy" in given:
         words = [each for each in given["groupBy"].split(",") if each]
         for word in words:
@@ -137,23 +165,22 @@ def parse_quarantine_parameters(
                     value=word,
                     hint=hint,
                 )
-        if not words or any(each in given for each in (*GROUP_WORDS, "cursor")):
+        if not words or "cursor" in given:
             raise BadInput(
-                "groupBy: takes some of code, source, name, and no cursor or condition beside it",
+                "groupBy: takes some of code, source, name, and no cursor beside it",
                 code="INVALID_VALUE",
                 path="groupBy",
                 value=given["groupBy"],
             )
-        return QuarantineGroups(tuple(dict.fromkeys(words)), _limit(given), start, end)
+        return QuarantineGroups(tuple(dict.fromkeys(words)), _limit(given), start, end, **conditions, state=state)
     before = position_of(given.get("cursor"), Seq)
     return QuarantinePage(
         limit=_limit(given) + 1,
-        code=given.get("code"),
-        source=given.get("source"),
-        name=given.get("name"),
         start_us=start,
         end_us=end,
         before_seq=before,
+        state=state,
+        **conditions,
     )
 
 
@@ -191,8 +218,8 @@ def quarantine_groups(plan: QuarantineGroups, table: Table) -> Page:
     items = []
     for row in table.rows:
         named = dict(zip(plan.by, row, strict=False))
-        count, first, last, example = row[len(plan.by) :]
-        items.append(QuarantineGroup(count, text_of(first), text_of(last), example, **named))
+        count, first, last, example, detail = row[len(plan.by) :]
+        items.append(QuarantineGroup(count, text_of(first), text_of(last), example, detail, **named))
     return Page(items, None)
 
 
@@ -220,13 +247,30 @@ def event_out(row: dict[str, Any]) -> EventOut:
 
 def _quarantined_out(row: dict[str, Any]) -> QuarantinedOut:
     event: Any = row["event"]
+    more: dict[str, Any] = {"state": "open"}
+    if row["by_seq"] is not None:
+        more = {"state": "replayed", "outcome": row["outcome"], "replayed_by": row["by_seq"]}
     try:
-        msgspec.json.decode(event)
+        whole = msgspec.json.decode(event)
         event = msgspec.Raw(event.encode())
+        more |= _marked(row["detail"], whole)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass  # not JSON: it goes out as the text it is
-    kept = {name: row[name] for name in QUARANTINE_FIELDS if name not in ("received_us", "event")}
-    return QuarantinedOut(**kept, received_at=text_of(row["received_us"]), event=event)
+    plain = ("seq", "id", "source", "name", "code", "step", "detail", "replays_seq")
+    return QuarantinedOut(
+        **{name: row[name] for name in plain}, received_at=text_of(row["received_us"]), event=event, **more
+    )
+
+
+def _marked(detail: str, event: Any) -> dict[str, Any]:
+    """The path that a detail begins with, `$[3].data.attributes.price: …`, and what stands there."""
+    found = _PATH.match(detail)
+    if found is None:
+        return {}
+    steps: list[str | int] = []
+    for plain, place, quoted in _STEPS.findall(found["path"]):
+        steps.append(plain or (int(place) if place else re.sub(r"\\(.)", r"\1", quoted)))
+    return {"path": "$" + found["path"], "value": value_at(event, steps)}
 
 
 def _given(
