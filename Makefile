@@ -29,7 +29,7 @@ lint: setup  ## format, lint, types, import rules
 test: lint  ## everything that guards main, in under 15 minutes on 2 cores
 	$(BIN)/pytest -q -n 2 -m "not slow" tests
 
-test-slow: setup  ## the long suites: 100 kills, big imports
+test-slow: setup  ## the long suites: 100 kills, big imports, thousands of lives on failing disks, every decoder fuzzed
 	$(BIN)/pytest -q -m slow --timeout 1800 tests
 
 golden: setup  ## rewrite the golden files; review the diff

@@ -24,7 +24,9 @@ NAMES = (
     "sustained",
     "freshness",
     "seal",
+    "retention",
     "replay",
+    "lake_care",
 )
 LOAD_MAX = 1.5
 

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 NAMES = ("page_view", "search", "product_view", "add_to_cart", "checkout_started", "purchase")
@@ -62,8 +63,8 @@ def cut(text: bytes) -> bytes:
 class Template:
     """A body that can be sent any number of times, each time with other ids and the present time."""
 
-    def __init__(self, count: int, seed: int) -> None:
-        found = events(count, seed)
+    def __init__(self, count: int, seed: int, make: Callable[[int, int], list[dict]] = events) -> None:
+        found = make(count, seed)
         self.count = count
         self.tails = [event["id"][13:] for event in found]
         self._pieces = re.split(rb"[\x01\x02]", cut(json.dumps(found).encode()))

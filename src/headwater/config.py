@@ -100,12 +100,15 @@ class Lake(msgspec.Struct, frozen=True):
     url: Annotated[str, Meta(description="Where the lakes are; empty = in the data folder.", extra=SECRET)] = ""
     seal_events: Annotated[int, Meta(ge=1, description="Events at which a file is written.")] = 50_000
     seal_seconds: Annotated[float, Meta(gt=0, description="Age of the oldest event at which it is written.")] = 300
+    history_days: Annotated[
+        float, Meta(ge=0, le=36_500, description="How far back versions can be asked; older files are deleted.")
+    ] = 7
 
 
 class Warehouse(msgspec.Struct, frozen=True):
     url: Annotated[str, Meta(description="Where the warehouses are; empty = in the data folder.", extra=SECRET)] = ""
     memory_bytes_max: Annotated[
-        int, Meta(ge=128 * MIB, description="Memory shared by open projects; each has 96 MiB or more of it.")
+        int, Meta(ge=192 * MIB, description="Memory shared by open projects; each has 192 MiB or more of it.")
     ] = 512 * MIB
     threads: Annotated[int, Meta(ge=1, le=1024, description="Threads of one query or load.")] = 2
     seal_rows: Annotated[int, Meta(ge=1, description="Hot rows at which they are sealed.")] = 375_000

@@ -49,9 +49,13 @@ def test_a_process_that_only_a_new_start_helps_is_not_alive_and_says_why(own):
 
 def test_a_full_disk_makes_it_unready_and_not_dead(tmp_path):
     with Served(tmp_path / "data", env={"HEADWATER_LOG__FREE_BYTES_MIN": str(1 << 60)}) as own:
-        own.wait_for(lambda: own.ask("GET", "/health/ready", key=None)[0] == 503)
-        _, _, ready = own.ask("GET", "/health/ready", key=None)
-        assert [reason["code"] for reason in ready["reasons"]] == ["DISK_FULL"]
+
+        def reasons():
+            return own.ask("GET", "/health/ready", key=None)[2]["reasons"]
+
+        own.wait_for(lambda: [reason["code"] for reason in reasons()] == ["DISK_FULL"])
+        status, _, ready = own.ask("GET", "/health/ready", key=None)
+        assert status == 503
         assert "bytes are free" in ready["reasons"][0]["detail"]
         assert own.ask("GET", "/health/live", key=None)[0] == 200
         status, headers, problem = own.send([{"name": "a"}])

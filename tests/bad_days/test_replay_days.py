@@ -106,7 +106,7 @@ def test_a_kill_in_the_middle_of_a_replay_loses_and_doubles_nothing(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_kills_at_any_moment_of_a_replay_lose_and_double_nothing(tmp_path):
+def test_kills_at_any_moment_of_a_replay_lose_and_double_nothing(tmp_path, record_property):
     chance = random.Random(7)
     with Served(tmp_path / "data", env=QUICK_LEASE) as served:
         declare(served)
@@ -122,6 +122,8 @@ def test_kills_at_any_moment_of_a_replay_lose_and_double_nothing(tmp_path):
         assert (served.count(**PURCHASES), left(served)) == (n, 0)
         ids = served.stored_ids()
         assert len(set(ids)) == len(ids)
+    record_property("kills", 10)
+    record_property("events", n)
 
 
 def replay_beside_live_events(served: Served, events: int) -> None:

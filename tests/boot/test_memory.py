@@ -9,7 +9,7 @@ MIB = 1 << 20
 
 def test_a_share_is_the_budget_by_the_projects_and_never_too_little_to_work_with():
     memory = Memory(512 * MIB)
-    assert [memory.share(projects) // MIB for projects in (0, 1, 2, 4)] == [512, 512, 256, 128]
+    assert [memory.share(projects) // MIB for projects in (0, 1, 2, 4)] == [512, 512, 256, 192]
     assert memory.share(100) == PROJECT_BYTES_MIN
     assert Memory(64 * MIB).share(5) == 64 * MIB
 

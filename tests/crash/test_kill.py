@@ -108,28 +108,32 @@ POINTS = [
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_crash_at_each_named_step_loses_and_doubles_nothing(lives, point):
+def test_a_crash_at_each_named_step_loses_and_doubles_nothing(lives, point, record_property):
     lives.until_crash(point)
     lives.check()
+    record_property("kills", 1)
+    record_property("events", len(lives.expected_ids()))
 
 
-def kills(lives: Lives, n: int) -> None:
+def kills(lives: Lives, n: int, record_property: Any) -> None:
     dice = random.Random(n)
     for _ in range(n):
         lives.until_killed(dice.uniform(0.0, 0.6))
     told = lives.check()
     assert told["trimmed"] > 0 and told["totals"]["duplicate"] > 0, told
+    record_property("kills", n)
+    record_property("events", len(lives.expected_ids()))
 
 
 @pytest.mark.timeout(600)
-def test_twenty_kills_at_random_moments_lose_and_double_nothing(lives):
-    kills(lives, 20)
+def test_twenty_kills_at_random_moments_lose_and_double_nothing(lives, record_property):
+    kills(lives, 20, record_property)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_a_hundred_kills_at_random_moments_lose_and_double_nothing(lives):
-    kills(lives, 100)
+def test_a_hundred_kills_at_random_moments_lose_and_double_nothing(lives, record_property):
+    kills(lives, 100, record_property)
 
 
 def test_an_unknown_crash_point_is_refused_at_start(lives):

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.faults.house_runs import OPAQUE, HouseLife, check_house
 from tests.faults.lake_runs import LakeLife, check_lake, rot_is_named
 from tests.faults.log_runs import LogLife, check_log
-from tests.faults.simdisk import Fault, PowerCut, SimDisk, files_below, flipped
+from tests.faults.simdisk import Fault, Op, PowerCut, SimDisk, files_below, flipped
 from tests.faults.tally import TALLY
 
 from headwater.domain.errors import Damaged, HeadwaterError
@@ -17,6 +18,7 @@ from headwater.storage.log.files import open_writer
 
 LOG_STEPS = 10
 LAKE_STEPS = 5
+HOUSE_STEPS = 14
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
@@ -88,7 +90,7 @@ def crash_recovery(folder: Path, root: Path, seed: str) -> Path:
 
 
 def fault_log(folder: Path, seed: str) -> None:
-    """`fault-log/WORKLOAD/OPERATION/CHOICE`: that operation fails or does less than asked; then a clean end, or none."""
+    """`fault-log/WORKLOAD/OPERATION/CHOICE`: that operation fails or does less; then kill -9 or a power cut."""
     workload, operation, choice = map(int, seed.split("/")[1:])
     with TALLY.run(seed):
         chance = random.Random(seed)
@@ -239,6 +241,51 @@ def rot_lake(folder: Path, seed: str) -> None:
         TALLY.outcome(seed, rot_is_named(root, life.tried, life.acknowledged))
 
 
+# Houses
+
+
+def house_operations(folder: Path, workload: int) -> list[Op]:
+    root = fresh(folder / "count")
+    with SimDisk(root, opaque=OPAQUE) as disk:
+        HouseLife(root, workload, disk).run(HOUSE_STEPS)
+    return disk.ops
+
+
+def crash_house(folder: Path, seed: str) -> None:
+    """`crash-house/WORKLOAD/OPERATION/TEAR`: the power is cut at that operation; TEAR 0 is kill -9."""
+    house_run(folder, seed, Fault("cut"), int(seed.split("/")[3]))
+
+
+def fault_house(folder: Path, seed: str) -> None:
+    """`fault-house/WORKLOAD/OPERATION/CHOICE`: that operation of log or lake fails; then a power cut."""
+    choice = int(seed.split("/")[3])
+    house_run(folder, seed, io_fault(random.Random(seed), choice), choice % 2)
+
+
+def house_run(folder: Path, seed: str, fault: Fault, tear: int) -> None:
+    workload, operation = map(int, seed.split("/")[1:3])
+    with TALLY.run(seed):
+        root, after = fresh(folder / "life"), fresh(folder / "after")
+        known: list[Any] = []
+
+        def on_cut(disk: SimDisk) -> None:
+            known.append((life.book.copy(), life.now_us))
+            leave(disk, after, tear, seed)
+            if tear and life.tear_wal(after, random.Random(seed)):
+                TALLY.fault(seed, "commit torn in the warehouse's log")
+
+        with SimDisk(root, {operation: fault}, on_cut=on_cut, opaque=OPAQUE) as disk:
+            life = HouseLife(root, workload, disk)
+            life.run(HOUSE_STEPS)
+        for name, n in disk.met.items():
+            TALLY.fault(seed, name if name != "cut" else "power cut" if tear else "kill -9", n)
+        for code, n in life.told.items():
+            TALLY.outcome(seed, f"told: {code}", n)
+        totals = check_house(after, *known[0], again=operation % 2 == 0)
+        for name, n in totals.items():
+            TALLY.outcome(seed, name, n)
+
+
 KINDS: dict[str, Callable[[Path, str], None]] = {
     "crash-log": crash_log,
     "fault-log": fault_log,
@@ -246,6 +293,8 @@ KINDS: dict[str, Callable[[Path, str], None]] = {
     "crash-lake": crash_lake,
     "fault-lake": fault_lake,
     "rot-lake": rot_lake,
+    "crash-house": crash_house,
+    "fault-house": fault_house,
 }
 
 

@@ -1,5 +1,6 @@
 """Short lives of a lake on a disk that fails, and what must hold after each."""
 
+import atexit
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,7 @@ def many_short_lives() -> Iterator[None]:
 def _shared_engine() -> Iterator[duckdb.DuckDBPyConnection]:
     if not _engines:
         _engines.append(duckdb.connect(":memory:", config={"threads": 1, "autoinstall_known_extensions": False}))
+        atexit.register(_engines[0].close)
     yield _engines[0]
 
 
@@ -118,12 +120,10 @@ _engines: list[duckdb.DuckDBPyConnection] = []
 
 @without_syncs()
 def check_lake(root: Path, tried: dict[int, range], acknowledged: int) -> None:
-    """Open the lake that a life left in `root`: what was acknowledged is there, in order, once. Raises AssertionError."""
+    """Open the lake that a life left in `root`: what was acknowledged is there, in order, once."""
     with many_short_lives():
         if (root / "lake" / "events").exists():
-            reader = open_lake(f"file://{root}/lake", read_only=True)
-            _check_rows(reader, tried, 0)
-            reader.close()
+            _check_reader(root, tried)
         lake = open_lake(f"file://{root}/lake")
         try:
             seq = _check_rows(lake, tried, acknowledged)
@@ -134,6 +134,17 @@ def check_lake(root: Path, tried: dict[int, range], acknowledged: int) -> None:
             assert [each.seq for each in versions] == sorted((each.seq for each in versions), reverse=True)
         finally:
             lake.close()
+
+
+def _check_reader(root: Path, tried: dict[int, range]) -> None:
+    """Before a writer has made the folder whole, a reader gives what was written or says what is torn."""
+    try:
+        reader = open_lake(f"file://{root}/lake", read_only=True)
+    except Damaged as error:
+        assert error.hint and "heckpoint" in str(error), error
+        return
+    _check_rows(reader, tried, 0)
+    reader.close()
 
 
 def _check_rows(lake: Any, tried: dict[int, range], acknowledged: int) -> int:
@@ -163,8 +174,10 @@ def rot_is_named(root: Path, tried: dict[int, range], acknowledged: int) -> str:
         except Damaged as error:
             assert error.path, error
             return "damaged file named in reading"
-        aside = lake.stats()["set_aside"]
-        assert seq == acknowledged or aside, f"stands at {seq} of {acknowledged} and nothing is said"
-        return "nothing lost" if seq == acknowledged else "last commit set aside"
+        # A lake that stands lower says so by its position: what is missing comes from the log once more, or the start
+        # is refused (LAKE_BEHIND) where the log has it no longer.
+        if seq == acknowledged:
+            return "nothing lost"
+        return "last commit set aside" if lake.stats()["set_aside"] else "position before the deleted commit"
     finally:
         lake.close()

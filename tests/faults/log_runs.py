@@ -83,7 +83,7 @@ class LogLife:
 
     def _open(self) -> None:
         """As a person would: again, where the disk did not let it start."""
-        for _ in range(4):
+        for _ in range(20):
             try:
                 self.writer = open_writer(self.url, self._on_durable, **self.settings)
             except HeadwaterError as error:
@@ -334,4 +334,3 @@ def _sum(parts: Sequence[Counts]) -> dict[tuple[int, str], int]:
         for key, n in counts.items():
             total[key] = total.get(key, 0) + n
     return {key: n for key, n in total.items() if n}
-

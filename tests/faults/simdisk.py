@@ -215,9 +215,9 @@ class SimDisk:
     def _below(self, path: Any, dir_fd: int | None = None) -> str | None:
         """The path where it is ours."""
         if isinstance(path, int):
-            text = os.readlink(f"/proc/self/fd/{path}").removesuffix(" (deleted)")
+            text = os.readlink(f"/proc/self/fd/{path}").removesuffix(" (deleted)")  # noqa: PTH115
         elif dir_fd is not None:
-            text = f"{os.readlink(f'/proc/self/fd/{dir_fd}')}/{os.fsdecode(path)}"
+            text = f"{os.readlink(f'/proc/self/fd/{dir_fd}')}/{os.fsdecode(path)}"  # noqa: PTH115
         else:
             text = os.fsdecode(path)
         if not text.startswith(self._prefix) and text != self._prefix[:-1]:
@@ -377,7 +377,7 @@ class SimDisk:
         """Descriptors of code that was cut off: a machine that is off has none."""
         for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
             try:
-                text = os.readlink(f"/proc/self/fd/{name}")
+                text = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
             except FileNotFoundError:
                 continue
             if text.startswith(self._prefix) and self.dead and not text.startswith(self._opaque_paths()):

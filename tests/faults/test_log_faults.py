@@ -6,10 +6,10 @@ import pytest
 from tests.faults.kinds import crash_log_at, fault_log, log_operations, rot_log
 
 
-def every_operation(folder: Path, workloads: range, tears: int, faults: int) -> None:
+def every_operation(folder: Path, workloads: range, tears: int, faults: int, stride: int = 1) -> None:
     for workload in workloads:
         operations = log_operations(folder, workload)
-        for operation in range(1, operations + 2):
+        for operation in range(1, operations + 2, stride):
             crash_log_at(folder, workload, operation, range(tears))
             for choice in range(faults):
                 fault_log(folder, f"fault-log/{workload}/{operation}/{choice}")
@@ -22,14 +22,15 @@ def rotten(folder: Path, workloads: range, choices: int) -> None:
 
 
 def test_no_operation_of_the_log_is_one_at_which_a_crash_or_a_failure_loses_or_doubles(ram: Path) -> None:
-    every_operation(ram, range(4), tears=2, faults=1)
+    every_operation(ram, range(3), tears=3, faults=2, stride=5)
 
 
 def test_a_damaged_or_lost_file_of_a_log_is_named_or_costs_nothing(ram: Path) -> None:
-    rotten(ram, range(60), choices=4)
+    rotten(ram, range(30), choices=4)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("chunk", range(10))
 def test_many_lives_of_a_log(ram: Path, chunk: int) -> None:
     every_operation(ram, range(10 + chunk * 4, 14 + chunk * 4), tears=4, faults=4)

@@ -46,3 +46,20 @@ def test_every_block_of_the_page_on_retention_works_when_pasted(served, tmp_path
     assert "would be removed" in said
     assert "balanced: yes" in said
     assert "succeeded" in said
+
+
+def test_every_block_of_the_page_on_the_doctor_works_when_pasted(served, tmp_path):
+    printed = run_blocks("how-to/doctor.md", served, tmp_path, blocks_min=1)
+    assert printed.count("healthy: ") == 2 and '"healthy":true' in printed.replace(" ", "")
+
+
+def test_every_block_of_the_page_on_upgrades_works_when_pasted(served, tmp_path):
+    printed = run_blocks("how-to/upgrade.md", served, tmp_path, blocks_min=1)
+    assert '"switched": true' in printed and "warehouse-rebuild" in printed and "healthy: " in printed
+
+
+def test_every_block_of_the_page_on_the_lake_works_when_pasted(served, tmp_path):
+    printed = run_blocks("how-to/lake.md", served, tmp_path, blocks_min=5)
+    assert printed.count("succeeded") == 3
+    for said in ("CREATE TABLE", "version 0", '"events":0', "nothing is over"):
+        assert said in printed, printed

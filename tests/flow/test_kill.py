@@ -50,7 +50,8 @@ class Sender(threading.Thread):
             connection.close()
 
 
-def kill_under_load(served: Served, kills: int, seed: int) -> None:
+def kill_under_load(served: Served, kills: int, seed: int) -> int:
+    """How many acknowledged events were looked for afterwards."""
     chance = random.Random(seed)
     key = served.keys["sk"]
     senders = [Sender(served, key, seed * 1000 + number) for number in range(SENDERS)]
@@ -74,15 +75,18 @@ def kill_under_load(served: Served, kills: int, seed: int) -> None:
     assert totals["balanced"], totals
     assert totals["stored"] == len(stored)
     assert len(acknowledged) > 100 * kills / 20
+    return len(acknowledged)
 
 
-def test_20_random_kills_lose_nothing_and_double_nothing(served):
-    kill_under_load(served, kills=20, seed=1)
+def test_20_random_kills_lose_nothing_and_double_nothing(served, record_property):
+    record_property("kills", 20)
+    record_property("events", kill_under_load(served, kills=20, seed=1))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [2, 3, 4, 5, 6])
-def test_100_random_kills(tmp_path, seed):
+def test_100_random_kills(tmp_path, seed, record_property):
+    record_property("kills", 20)
     with Served(tmp_path / "data") as served:
-        kill_under_load(served, kills=20, seed=seed)
+        record_property("events", kill_under_load(served, kills=20, seed=seed))

@@ -96,7 +96,9 @@ SCHEMA = {
 RULES = Rules([schema_of(SCHEMA)], "warn", 3)
 CASES = (
     Case(Sender("key", "site", frozenset(), public=False), Moment(RECEIVED_US), Bounds(), Rules([])),
-    Case(Sender("key", "site", frozenset(), public=False), Moment(RECEIVED_US, RECEIVED_US - 5_000_000), Bounds(), RULES),
+    Case(
+        Sender("key", "site", frozenset(), public=False), Moment(RECEIVED_US, RECEIVED_US - 5_000_000), Bounds(), RULES
+    ),
     Case(
         Sender("page", "web", frozenset({"web"}), public=True),
         Moment(RECEIVED_US),
@@ -243,7 +245,7 @@ def frames(raw: bytes) -> None:
     """Whatever the bytes are: each seq is given once, and an entry that is given is one that was written."""
     seq = 1
     for item, _ in walk(lambda at, n: raw[at : at + n], LOG_ID, 0, len(raw), 1, LAST_SEQ, 100):
-        assert item.first_seq == seq and 0 < item.n
+        assert item.first_seq == seq and item.n > 0
         seq = item.last_seq + 1
         if isinstance(item, Gap):
             continue
@@ -327,7 +329,12 @@ PATCH = [
     {"op": "addTime", "field": "timestamp", "type": "seconds"},
 ]
 REPLAY = {
-    "filter": {"code": ["TYPE_MISMATCH"], "source": "web", "seq": [1, 2], "timeRange": {"start": "2026-11-01T00:00:00Z"}},
+    "filter": {
+        "code": ["TYPE_MISMATCH"],
+        "source": "web",
+        "seq": [1, 2],
+        "timeRange": {"start": "2026-11-01T00:00:00Z"},
+    },
     "patch": PATCH[:3],
     "dryRun": True,
 }
@@ -492,7 +499,7 @@ def _records(name: str, path: Path, offset: int, line: int) -> tuple[list[Record
     with Input(path) as source:
         try:
             for record in FORMATS[name].read(source, origin, offset, line):
-                found.append(record)  # noqa: PERF402
+                found.append(record)
         except BadInput as error:
             refused_well(error)
             return found, error.code
@@ -547,5 +554,7 @@ DECODERS: Mapping[str, Decoder] = {
     "JSON": Decoder(json_text, bytes_like(_json(QUERY), b"[" * 2000)),
     "cursor": Decoder(cursor, _texts),
     "settings file": Decoder(settings_file, bytes_like(SETTINGS)),
-    "import file": Decoder(importer, st.sampled_from([*FILES]).flatmap(lambda n: st.tuples(st.just(n), bytes_like(FILES[n])))),
+    "import file": Decoder(
+        importer, st.sampled_from([*FILES]).flatmap(lambda n: st.tuples(st.just(n), bytes_like(FILES[n])))
+    ),
 }

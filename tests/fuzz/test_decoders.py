@@ -4,7 +4,7 @@ import pytest
 from tests.fuzz.decoders import DECODERS
 from tests.fuzz.mutation import fuzz
 
-FEW, MANY = 300, 10_000
+FEW, MANY = 150, 1500
 
 
 @pytest.mark.parametrize("name", DECODERS)

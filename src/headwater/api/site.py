@@ -12,6 +12,7 @@ from headwater.domain.errors import Conflict, NotFound, Overloaded
 from headwater.domain.findings import Finding
 from headwater.jobs.queue import Queue
 from headwater.observe.health import Health
+from headwater.process.lakecare import LakeCare
 from headwater.process.retention import Retention
 from headwater.security.keys import Authenticator
 from headwater.storage.catalog.base import Catalog
@@ -35,6 +36,7 @@ class Project:
     watermark_us: Callable[[], int | None]
     replays: Replays
     retention: Retention
+    lakecare: LakeCare
     used_at: float = field(default_factory=time.monotonic)
     _reading: threading.Lock = field(default_factory=threading.Lock)
 

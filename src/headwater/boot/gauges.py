@@ -23,6 +23,7 @@ class Watched(Protocol):
 
     def pipeline(self) -> Mapping[str, Any]: ...
     def store_facts(self) -> Mapping[str, Any]: ...
+    def lake_facts(self) -> Mapping[str, int]: ...
     def commit_buckets(self) -> Sequence[int]: ...
 
 
@@ -143,6 +144,22 @@ def register_projects(projects: Mapping[str, Watched], unbalanced: Callable[[], 
             partial(_facts, projects, fact),
             ("project",),
         )
+    for fact, name, help_text in (
+        ("files", "lake_files", "Files of the lake."),
+        ("small_files", "lake_small_files", "Of these, what compaction would merge now."),
+        ("rows", "lake_rows", "Rows of the lake."),
+        ("bytes", "lake_bytes", "Size of the lake's present version."),
+        ("version", "lake_version_info", "Number of the lake's present version."),
+    ):
+        reading(f"headwater_{name}", help_text, partial(_lake_facts, projects, fact), ("project",))
+    reading(
+        "headwater_lake_compacted_at_seconds",
+        "Last merge of small files by this process; 0 = none yet.",
+        lambda: {
+            (name,): project.lake_facts().get("compacted_us", 0) / 1e6 for name, project in list(projects.items())
+        },
+        ("project",),
+    )
     reading(
         "headwater_warehouse_memory_bytes",
         "Memory that the warehouse may take: its share of warehouse.memory_bytes_max.",
@@ -161,6 +178,10 @@ def register_projects(projects: Mapping[str, Watched], unbalanced: Callable[[], 
         lambda: {(name,): events for name, events in unbalanced().items()},
         ("project",),
     )
+
+
+def _lake_facts(projects: Mapping[str, Watched], fact: str) -> Numbers:
+    return {(name,): float(project.lake_facts().get(fact, 0)) for name, project in list(projects.items())}
 
 
 def _facts(projects: Mapping[str, Watched], fact: str) -> Numbers:

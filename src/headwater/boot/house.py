@@ -16,6 +16,7 @@ from headwater.boot.doctor import JOB as DOCTOR
 from headwater.boot.doctor import doctor_kind, patient_of
 from headwater.boot.gauges import count_request, register_collect, register_projects
 from headwater.boot.jobs import JobRoom
+from headwater.boot.lakecare import LakeRounds, lake_kinds
 from headwater.boot.locks import roles_of
 from headwater.boot.memory import Memory
 from headwater.boot.project import OpenProject
@@ -82,6 +83,7 @@ class House:
         self.balances = Balances(self.health, self.catalog, self.settings.observe.ledger_seconds)
         self.jobs = JobRoom(self.settings.jobs, self.catalog, self.health, self.job_kinds())
         self.nightly = Nightly(self.catalog, self.jobs.queue)
+        self.lake_rounds = LakeRounds(self.catalog, self.jobs.queue)
         self.site = self.make_site()
         self.app = build_app(self.site, ROUTES if "api" in self.roles else HEALTH)
         watch_resources(self.data)
@@ -119,6 +121,7 @@ class House:
             RETENTION: retention_kind(lambda job: self.project_of_job(job.project).retention.run(job)),
             RECLAIM: reclaim_kind(lambda job: reclaim(self.project_of_job(job.project).warehouse, job)),
             DOCTOR: doctor_kind(self.patient_of),
+            **lake_kinds(lambda name: self.project_of_job(name).lakecare),
             RENEWAL: renewal_kind(lambda job: renewal_of(self.project_of_job(job.project)).run(job)),
         }
 
@@ -188,6 +191,7 @@ class House:
                     watermark_us=project.watermark_us,
                     replays=project.replays,
                     retention=project.retention,
+                    lakecare=project.lakecare,
                 )
             return project
         finally:
@@ -245,6 +249,8 @@ class House:
                 if "collect" not in self.roles:
                     # Another process takes their events in: nothing here would open them.
                     await self.open_others()
+            if "process" in self.roles and self.lake_rounds.is_due():
+                await asyncio.to_thread(self.lake_rounds.look, dict(self.projects))
             if self._refused and time.monotonic() - self._refused_at > REFUSED_EVERY_SECONDS:
                 await asyncio.to_thread(self.keep_refused)
         except HeadwaterError as error:

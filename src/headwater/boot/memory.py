@@ -7,8 +7,9 @@ from headwater.domain.errors import Unavailable
 from headwater.observe.journal import get_journal
 from headwater.storage.warehouse.base import Warehouse
 
-PROJECT_BYTES_MIN = 96 << 20
-"""Loads and seals of 375,000 rows beside each other: 96 MiB do, at 64 loads are refused."""
+PROJECT_BYTES_MIN = 192 << 20
+"""One request of 50 MB, the largest there is, takes 160 MiB to commit; loads and seals of 375,000 rows beside each other
+96."""
 
 journal = get_journal("application")
 

@@ -12,6 +12,7 @@ import msgspec
 
 from headwater import config
 from headwater.boot.collector import Collector
+from headwater.boot.lakecare import lakecare_of
 from headwater.boot.logbook import LogBook
 from headwater.boot.replays import replays_of
 from headwater.boot.retention import retention_of
@@ -119,6 +120,7 @@ class OpenProject:
                 self.start_consumers(undo)
                 self.replays = replays_of(self, collector)
                 self.retention = retention_of(self)
+                self.lakecare = lakecare_of(self)
             else:
                 self.logbook.check(self.reader.log_id)
             self.logbook.remember(self.reader.log_id)
@@ -349,6 +351,9 @@ class OpenProject:
 
     def store_facts(self) -> Mapping[str, Any]:
         return self.warehouse.facts() if self.stream is not None else {}
+
+    def lake_facts(self) -> Mapping[str, int]:
+        return self.lake.stats() if self.stream is not None else {}
 
     def commit_buckets(self) -> Sequence[int]:
         return self.stream.gauges.commit_buckets if self.stream is not None else []

@@ -105,6 +105,7 @@ async def serve(
         # What is here stays: to look at its 100,000 objects at every collection of all stops each thread for 20 ms, and
         # for 180 on a busy machine.
         gc.freeze()
+        running.callback(gc.unfreeze)
         if on_ready is not None:
             on_ready(address, house)
         stopper = asyncio.create_task(stop.wait())

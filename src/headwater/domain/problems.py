@@ -201,6 +201,8 @@ OPERATOR_CODES = {
     "REBUILD_DIFFERS": "the warehouse that was made again is not equal to the present one, which stays",
     "REBUILD_BEHIND": "the warehouse that is made again can't catch up with what comes in; it is tried again",
     "LAKE_DAMAGED": "a file of the lake is damaged or gone",
+    "LAKE_VERSION_GONE": "the lake no longer has, or never had, a version of that number or time, or its files",
+    "LAKE_BUSY": "the lake is being compacted, expired or vacuumed already",
     "LAKE_LOCKED": "another process writes to the lake",
     "LAKE_PROTOCOL": "another tool raised the lake's tables to a protocol that can't be written here",
     "LAKE_CONTENDED": "another writer keeps committing to the lake",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from headwater.domain.events import text_of
+from headwater.domain.events import DAY_US, text_of
 from headwater.domain.projects import ProjectSettings
 from headwater.domain.retention import NEVER, lake_before_us
 from headwater.jobs.base import Job
@@ -18,7 +18,6 @@ from headwater.process.watermark import now_us
 from headwater.storage.lake.base import Lake, Part, Unused
 from headwater.storage.warehouse.base import Warehouse
 
-DAY_US = 86_400_000_000
 NAMES_MAX = 100
 """Files and days that a dry run names."""
 BUSY_SECONDS_MAX = 30.0
@@ -58,14 +57,17 @@ class LakeCare:
         *,
         history_days: float,
         busy: Callable[[], bool] = lambda: False,
+        on_damage: Callable[[str], None] = lambda reason: None,
         now_us: Callable[[], int] = now_us,
     ) -> None:
-        """`lake` and `settings` give those of now. While `busy`, each step waits a while."""
+        """`lake` and `settings` give those of now. While `busy`, each step waits a while. `on_damage` is told of a
+        file that is not what was written."""
         self._lake = lake
         self._warehouse = warehouse
         self._settings = settings
         self._history_us = round(history_days * DAY_US)
         self._busy = busy
+        self._on_damage = on_damage
         self._now_us = now_us
 
     def compact_dry(self) -> dict[str, Any]:
@@ -93,6 +95,8 @@ class LakeCare:
         progress, total = self._begin(job, sum(part.files for part in self._lake().compactable()))
         for part in self._steps(job, self._lake().compact()):
             progress.add(part)
+            if part.left_alone:
+                self._on_damage(part.left_alone)
             self._save(job, progress, total)
         return self._result(progress)
 
@@ -123,6 +127,8 @@ class LakeCare:
         if before_us == NEVER or not removals or position is None:
             return NEVER, 0
         held = removals[-1].horizon
+        if self._warehouse.removable(held).rows:
+            return NEVER, 0
         return min(before_us, held.before_us, held.quarantine_before_us), position.seq
 
     def _begin(self, job: Job, files: int) -> tuple[Progress, int]:

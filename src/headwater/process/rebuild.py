@@ -22,7 +22,7 @@ from headwater.process.rows import frames_of
 from headwater.process.stream import Stream
 from headwater.storage.lake.base import Lake
 from headwater.storage.log.base import READ_BYTES_MAX, Counts, Damage, Frame, LogReader, SegmentCounts
-from headwater.storage.warehouse.base import Block, Loaded, Warehouse
+from headwater.storage.warehouse.base import Block, LedgerRow, Loaded, Warehouse
 
 ROWS_PER_READ = 20_000
 MINUTES_MAX = 1 << 40
@@ -204,7 +204,8 @@ def rebuild(
         lost = lost_before(lake, reader, old)
     finally:
         reader.close()
-    missing = 0
+    missing = -lake.expired().rows
+    new.carry(carried(lake, old))
     for removal in old.removals() if old is not None else ():
         if horizon is None or horizon.reaches(removal.horizon):
             seq = min(removal.seq, held.durable_seq)
@@ -294,6 +295,21 @@ def run(
     if after_seq < seq:
         Stream(opened, warehouse, linger_seconds=0.0, on_loaded=on_loaded, on_stall=on_stall).run(stop)
     return max((each.joint for each in readers), default=0), max((each.missing for each in readers), default=0)
+
+
+def carried(lake: Lake, old: Warehouse | None) -> list[LedgerRow]:
+    """What became of the events that the lake no longer keeps: as the old ledger has it, else they were removed."""
+    expired = lake.expired().counts
+    if not expired:
+        return []
+    rows = old.ledger(0, MINUTES_MAX, None).rows if old is not None else ()
+    before = {(row.minute, row.source): msgspec.structs.replace(row, lost=0) for row in rows}
+    found = []
+    for (minute, source), n in expired.items():
+        row = before.get((minute, source))
+        known = row is not None and sum(getattr(row, outcome) for outcome in OUTCOMES) == n
+        found.append(row if known and row is not None else LedgerRow(minute, source, removed=n))
+    return found
 
 
 def lost_before(lake: Lake, reader: LogReader, old: Warehouse | None) -> Counts:

@@ -81,6 +81,9 @@ class Renewal:
         lake = self._open_lake()
         try:
             self._lost = self._lost_before(lake)
+            if seq_of(new) == 0:
+                new.carry(rebuild.carried(lake, self._live))
+                self._missing = -lake.expired().rows
             self._approach(job, name, lake, new)
             seq = seq_of(new)
             found = differences(self._live, new, seq)

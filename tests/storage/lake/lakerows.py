@@ -1,6 +1,8 @@
-"""Rows of a lake, and a child that appends them until it is killed: `python lakerows.py FOLDER`."""
+"""Rows of a lake, and children that work until they are killed: `python lakerows.py FOLDER` appends, with `care` behind
+it merges, removes and vacuums, too."""
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,9 @@ from headwater.storage.log.base import Position
 
 LOG = b"L" * 16
 DAY = 20_780
+PAST = 19_000
+"""A day that is over by any clock: 2022-01-08."""
+DAY_US = 86_400_000_000
 
 
 def at(seq: int, log_id: bytes = LOG) -> Position:
@@ -68,5 +73,22 @@ def append_for_ever(folder: str) -> None:
         print(seq, flush=True)
 
 
+def care_for_ever(folder: str) -> None:
+    """Says each seq once its append has returned. Ten appends make a day, of which two stay."""
+    lake = open_lake(f"file://{folder}")
+    position = lake.position()
+    seq = position.seq if position else 0
+    while True:
+        day = PAST + seq // 200
+        lake.append(rows_of(seq + 1, 20, day=day), at(seq + 20))
+        seq += 20
+        print(seq, flush=True)
+        if seq // 20 % 4 == 0:
+            list(lake.compact())
+        if seq // 20 % 10 == 3:
+            list(lake.expire((day - 1) * DAY_US, seq))
+            list(lake.vacuum(time.time_ns() // 1000))
+
+
 if __name__ == "__main__":
-    append_for_ever(sys.argv[1])
+    (care_for_ever if "care" in sys.argv else append_for_ever)(sys.argv[1])

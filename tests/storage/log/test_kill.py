@@ -39,7 +39,7 @@ def start_writer(url: str, first_token: int) -> subprocess.Popen[bytes]:
     return child
 
 
-def kills(log: Any, times: int, seed: int) -> None:
+def kills(log: Any, times: int, seed: int, record_property: Any) -> None:
     chance = random.Random(seed)
     acked: dict[int, int] = {}
     for round_number in range(times):
@@ -73,16 +73,20 @@ def kills(log: Any, times: int, seed: int) -> None:
             seq += n
     assert acked.items() <= found.items()
     assert sum(log.received().values()) == seq - 1
+    record_property("kills", times)
+    record_property("events", sum(1 + token % 3 for token in acked))
 
 
-def test_five_kills_lose_nothing_acknowledged_and_double_nothing(log: Any) -> None:
-    kills(log, 5, seed=5)
+def test_five_kills_lose_nothing_acknowledged_and_double_nothing(log: Any, record_property: Any) -> None:
+    kills(log, 5, 5, record_property)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_a_hundred_kills_lose_nothing_acknowledged_and_double_nothing(log: Any, seed: int) -> None:
-    kills(log, 20, seed)
+def test_a_hundred_kills_lose_nothing_acknowledged_and_double_nothing(
+    log: Any, seed: int, record_property: Any
+) -> None:
+    kills(log, 20, seed, record_property)
 
 
 def test_a_reader_in_another_process_follows_through_a_kill(log: Any) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,23 +51,25 @@ def assert_whole(warehouse: Warehouse, told: int) -> None:
     assert facts["rows_hot"] + facts["rows_sealed"] == totals.stored
 
 
-def kill_again_and_again(url: str, kills: int, seed: int) -> None:
+def kill_again_and_again(url: str, kills: int, seed: int, record_property: Any) -> None:
+    record_property("kills", kills)
     chance = random.Random(seed)
     for _ in range(kills):
         told = run_until_killed(url, chance.randrange(1, LOADS_MAX), chance.random() * 0.1)
         warehouse = open_warehouse(url)
         assert_whole(warehouse, told)
         warehouse.close()
+    record_property("events", told)
 
 
-def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
-    kill_again_and_again(f"duckdb://{tmp_path}/warehouse.duckdb", kills=4, seed=1)
+def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, record_property: Any) -> None:
+    kill_again_and_again(f"duckdb://{tmp_path}/warehouse.duckdb", 4, 1, record_property)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 7))
-def test_many_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, seed: int) -> None:
-    kill_again_and_again(f"duckdb://{tmp_path}/warehouse.duckdb", kills=20, seed=seed)
+def test_many_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, seed: int, record_property: Any) -> None:
+    kill_again_and_again(f"duckdb://{tmp_path}/warehouse.duckdb", 20, seed, record_property)
 
 
 @pytest.mark.parametrize("point", [each for each in POINTS if each.startswith(("warehouse.load.", "warehouse.seal."))])

@@ -191,8 +191,11 @@ class ReceiptOut(msgspec.Struct, frozen=True, rename="camel"):
 class LakeVersion(msgspec.Struct, frozen=True, rename="camel"):
     version: int
     committed_at: str | None
+    """null where only its number is known any more."""
     operation: str
+    """WRITE, OPTIMIZE (compaction), DELETE (life span), or what another tool did."""
     rows: int
+    """By how much it changed them; so bytes and files."""
     bytes: int
     files: int
     seq: int
@@ -200,6 +203,10 @@ class LakeVersion(msgspec.Struct, frozen=True, rename="camel"):
 
 class LakeOut(msgspec.Struct, frozen=True, rename="camel"):
     files: int
+    small_files: int
+    """That compaction would merge now."""
+    compacted_at: str | None
+    """Last merge of this process."""
     bytes: int
     rows: int
     version: int

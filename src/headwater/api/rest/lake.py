@@ -10,6 +10,7 @@ from headwater.api.auth import needs
 from headwater.api.rest.answers import LakeOut, PipelineOut
 from headwater.api.rest.asking import AnyRequest, project_of, site_of
 from headwater.api.rest.objects import instant
+from headwater.storage.lake.base import Version
 
 
 @get("/api/v1/lake", opt=needs("ops", answer=LakeOut), summary="The lake: sizes and versions", tags=["operations"])
@@ -20,19 +21,9 @@ async def lake(
     site, project = site_of(request), await project_of(request)
     stats = await site.lane.run(project.lake().stats)
     history = await site.lane.run(project.lake().history, limit)
-    versions = [
-        {
-            "version": one.version,
-            "committedAt": instant(one.committed_us),
-            "operation": one.operation,
-            "rows": one.rows,
-            "bytes": one.bytes,
-            "files": one.files,
-            "seq": one.seq,
-        }
-        for one in history
-    ]
-    return Response({**camel(stats), "versions": versions})
+    compacted_us = stats.pop("compacted_us")
+    sizes = {**camel(stats), "compactedAt": instant(compacted_us or None)}
+    return Response({**sizes, "versions": [version_out(one) for one in history]})
 
 
 @get(
@@ -44,6 +35,18 @@ async def lake(
 async def pipeline(request: AnyRequest) -> Response[Any]:
     project = await project_of(request)
     return Response({**project.pipeline(), "warehouse": camel(project.warehouse.facts())})
+
+
+def version_out(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.version,
+        "committedAt": instant(version.committed_us or None),
+        "operation": version.operation,
+        "rows": version.rows,
+        "bytes": version.bytes,
+        "files": version.files,
+        "seq": version.seq,
+    }
 
 
 def camel(facts: Mapping[str, Any]) -> dict[str, Any]:

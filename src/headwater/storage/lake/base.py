@@ -89,6 +89,14 @@ class Unused(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class Expired(msgspec.Struct, frozen=True):
+    """What the life span took away so far."""
+
+    rows: int
+    counts: Counts
+    """Events by minute of receipt and ledger label; replays are not among them."""
+
+
 class View(Protocol):
     """One version, whatever becomes of the lake meanwhile."""
 
@@ -167,8 +175,7 @@ class Lake(Protocol):
         """Remove the rows of whole UTC days that ended at or before `before_us`, a day each step; a day with a seq
         beyond `seq_max` stays. The files stay, and older versions with them, until `vacuum`."""
 
-    def expired(self) -> Counts:
-        """Events that `expire` removed, by minute of receipt and ledger label, replays not among them."""
+    def expired(self) -> Expired: ...
 
     def vacuumable(self, before_us: int) -> Sequence[Unused]:
         """Files that no version from that instant on needs and nobody in this process reads."""

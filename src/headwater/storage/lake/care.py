@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 
 from headwater.storage.lake.base import Part
@@ -14,27 +14,32 @@ LIVE_FILES_MIN = 16
 """Of a day that is not over fewer are not merged, or the same rows would be written again and again."""
 
 
-def merges(files: Sequence[DataFile], today: dt.date | None = None) -> list[list[DataFile]]:
-    """Neighbours of one day that have a file's target size together, or are the rest of a day.
+def merges(
+    files: Sequence[DataFile], left_alone: Collection[str] = (), today: dt.date | None = None
+) -> list[list[DataFile]]:
+    """Neighbours of one day that have a file's target size together, or are the rest of a day; nothing goes over a
+    path of `left_alone`.
 
     `files` ascend by seq. Files of a day never overlap each other: they were written one after the other.
     """
     now = str(today or dt.datetime.fromtimestamp(time.time(), dt.UTC).date())
     found: list[list[DataFile]] = []
     for day, of_day in groupby(sorted(files, key=day_of), day_of):
-        for run, full in _runs(list(of_day), live=day >= now):
+        for run, full in _runs(list(of_day), left_alone, live=day >= now):
             if len(run) >= (2 if full or day < now else LIVE_FILES_MIN):
                 found.append(run)
     return found
 
 
-def _runs(files: Sequence[DataFile], *, live: bool) -> Iterator[tuple[list[DataFile], bool]]:
+def _runs(
+    files: Sequence[DataFile], left_alone: Collection[str], *, live: bool
+) -> Iterator[tuple[list[DataFile], bool]]:
     """(neighbours, whether the next one would have been too much)."""
     run: list[DataFile] = []
     rows = size = 0
     for file in files:
         too_much = rows + file.rows > ROWS_TARGET or size + file.bytes > BYTES_TARGET
-        rests = live and (file.rows > ROWS_TARGET // 2 or file.bytes > BYTES_TARGET // 2)
+        rests = file.path in left_alone or (live and (file.rows > ROWS_TARGET // 2 or file.bytes > BYTES_TARGET // 2))
         if run and (too_much or rests):
             yield run, too_much
             run, rows, size = [], 0, 0

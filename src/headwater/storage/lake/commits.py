@@ -214,7 +214,10 @@ def fault_of(path: Path) -> str | None:
 
     A power loss leaves an empty, cut or zero-filled file; a flipped bit breaks the JSON or our checksum.
     """
-    first, _, rest = path.read_bytes().partition(b"\n")
+    try:
+        first, _, rest = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return "it is missing"
     try:
         own = json.loads(first).get("commitInfo", {}).get(OWN)
         for line in rest.splitlines():

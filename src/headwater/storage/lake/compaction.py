@@ -16,8 +16,7 @@ import msgspec
 from headwater.domain.errors import Damaged
 from headwater.storage.crash import crash_point
 from headwater.storage.lake import parquet
-from headwater.storage.lake.base import COLUMNS, Part
-from headwater.storage.lake.care import part_of
+from headwater.storage.lake.base import COLUMNS
 from headwater.storage.lake.parquet import DataFile, Written, day_of
 
 GROUP_BYTES_MAX = 64 << 20
@@ -59,15 +58,15 @@ def engine() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def sound(files: Sequence[DataFile], table: Path) -> tuple[list[list[DataFile]], list[Part]]:
-    """(neighbours that are what was written, those that are not)."""
+def sound(files: Sequence[DataFile], table: Path) -> tuple[list[list[DataFile]], list[tuple[DataFile, str]]]:
+    """(neighbours that are what was written, files that are not and why)."""
     runs: list[list[DataFile]] = [[]]
-    damaged: list[Part] = []
+    damaged: list[tuple[DataFile, str]] = []
     for file in files:
         try:
             parquet.check(file, table)
         except Damaged as error:
-            damaged.append(part_of([file], left_alone=error.detail))
+            damaged.append((file, error.detail))
             runs.append([])
         else:
             runs[-1].append(file)

@@ -18,8 +18,9 @@ from headwater.domain.errors import Damaged
 from headwater.domain.events import UNKNOWN_SOURCE
 from headwater.storage.durable import put_in_place, sync
 from headwater.storage.lake import parquet
+from headwater.storage.lake.base import Expired
 from headwater.storage.lake.parquet import DataFile, day_of
-from headwater.storage.log.base import Counts, Kind
+from headwater.storage.log.base import Kind
 
 NAME = re.compile(r"(\d{4}-\d\d-\d\d)-(\d{20})-(\d{20})\.json")
 COUNTS = """
@@ -43,7 +44,8 @@ def keep(files: Sequence[DataFile], table: Path, folder: Path) -> None:
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as written:
         lines = [(minute, label, n) for (minute, label), n in sorted(counts.items())]
-        written.write(json.dumps(lines, separators=(",", ":")).encode())
+        kept = {"rows": sum(file.rows for file in files), "counts": lines}
+        written.write(json.dumps(kept, separators=(",", ":")).encode())
     put_in_place(part, target)
     for other in folder.glob(f"{day}-*.json"):
         match = NAME.fullmatch(other.name)
@@ -64,10 +66,11 @@ def _count(file: DataFile, table: Path, connection: duckdb.DuckDBPyConnection) -
     return Counter({(minute, label): n for minute, label, n in found})
 
 
-def counted(files: Sequence[DataFile], folder: Path) -> Counts:
+def counted(files: Sequence[DataFile], folder: Path) -> Expired:
     """Of all days that are gone from the table, which holds `files` now."""
     if not folder.is_dir():
-        return {}
+        return Expired(0, {})
+    rows = 0
     found: Counter[tuple[int, str]] = Counter()
     for path in sorted(folder.iterdir()):
         match = NAME.fullmatch(path.name)
@@ -75,5 +78,7 @@ def counted(files: Sequence[DataFile], folder: Path) -> Counts:
             continue
         first_seq, last_seq = int(match[2]), int(match[3])
         if not any(day_of(each) == match[1] and first_seq <= each.last_seq <= last_seq for each in files):
-            found.update({(minute, label): n for minute, label, n in json.loads(path.read_bytes())})
-    return dict(found)
+            kept = json.loads(path.read_bytes())
+            rows += kept["rows"]
+            found.update({(minute, label): n for minute, label, n in kept["counts"]})
+    return Expired(rows, dict(found))

@@ -12,7 +12,6 @@ Appends and care share one process and one table: care writes its files beside t
 commit alone, where it looks whether what it replaces is still there.
 """
 
-import fcntl
 import os
 import shutil
 import threading
@@ -22,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from arro3.core import Table
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -29,14 +29,14 @@ from deltalake.exceptions import DeltaError
 from headwater.domain.errors import Conflict, Damaged, Unavailable
 from headwater.storage.crash import crash_point
 from headwater.storage.durable import sync
-from headwater.storage.lake import care, commits, compaction, examine, expired, parquet, vacuum, views
+from headwater.storage.lake import care, commits, compaction, examine, expired, parquet, recovery, vacuum, views
 from headwater.storage.lake import table as tables
-from headwater.storage.lake.base import Part, Unused, Version
+from headwater.storage.lake.base import Expired, Part, Unused, Version
 from headwater.storage.lake.failures import unavailable
 from headwater.storage.lake.parquet import PARTITION, DataFile
 from headwater.storage.lake.schema import SCHEMA
 from headwater.storage.lake.table import Snapshot
-from headwater.storage.log.base import Counts, Position
+from headwater.storage.log.base import Position
 from headwater.storage.urls import path_of
 
 COMMITS_PER_CHECKPOINT = 100
@@ -67,12 +67,14 @@ class FileLake:
         self._committed_ms = 0
         self._checkpoint_failures = 0
         self._compacted_us = 0
+        self._left_alone: set[str] = set()
+        """Files that can't be merged: damaged, or too wide for that. Looked at again by the next process."""
         self._engine = parquet.WarmEngine()
         if read_only:
             self._load()
             return
         with unavailable("open", folder):
-            self._lock = _locked(folder)
+            self._lock = recovery.locked(folder)
             try:
                 self._recover()
                 self._load()
@@ -112,11 +114,11 @@ class FileLake:
         return tables.history(self._table, limit)
 
     def compactable(self) -> Sequence[Part]:
-        return [care.part_of(files) for files in care.merges(self._present().files)]
+        return [care.part_of(files) for files in self._merges(self._present())]
 
     def compact(self) -> Iterator[Part]:
         with self._cared_for():
-            for files in care.merges(self._now.files):
+            for files in self._merges(self._now):
                 with unavailable("compact", self._folder):
                     yield from self._merge(files)
 
@@ -134,7 +136,7 @@ class FileLake:
                 if done:
                     yield care.part_of(files)
 
-    def expired(self) -> Counts:
+    def expired(self) -> Expired:
         with unavailable("read", self._folder):
             return expired.counted(self._present().files, self._folder / "expired")
 
@@ -168,7 +170,7 @@ class FileLake:
         aside = self._folder / "set-aside"
         return {
             "files": len(now.files),
-            "small_files": sum(len(files) for files in care.merges(now.files)),
+            "small_files": sum(len(files) for files in self._merges(now)),
             "bytes": sum(file.bytes for file in now.files),
             "rows": sum(file.rows for file in now.files),
             "version": now.version,
@@ -186,6 +188,9 @@ class FileLake:
         if self._read_only:
             self._load()
         return self._now
+
+    def _merges(self, snapshot: Snapshot) -> list[list[DataFile]]:
+        return care.merges(snapshot.files, self._left_alone)
 
     def _removal_of(self, files: Sequence[DataFile]) -> Callable[[int], bytes]:
         return lambda now_ms: commits.removal_lines(files, self._now.position, now_ms)
@@ -256,20 +261,29 @@ class FileLake:
     def _merge(self, files: Sequence[DataFile]) -> Iterator[Part]:
         """Put one file in the place of these, or several where one would be too large, or one is damaged."""
         runs, damaged = compaction.sound(files, self._table)
-        yield from damaged
+        for file, reason in damaged:
+            self._left_alone.add(file.path)
+            yield care.part_of([file], left_alone=reason)
         with compaction.engine() as connection:
             for run in runs:
                 for part, facts in compaction.fitting(run, compaction.facts_of(run, self._table, connection)):
-                    if len(part) < 2:
-                        continue
-                    try:
-                        merged = compaction.merge(part, facts, self._table, self._staging, connection)
-                    except Damaged as error:
-                        yield care.part_of(part, left_alone=error.detail)
-                        continue
-                    if self._replace(part, merged):
-                        self._compacted_us = time.time_ns() // 1000
-                        yield care.part_of(part, bytes_after=merged.file.bytes)
+                    yield from self._merge_part(part, facts, connection)
+
+    def _merge_part(
+        self, part: Sequence[DataFile], facts: Sequence[compaction.Facts], connection: duckdb.DuckDBPyConnection
+    ) -> Iterator[Part]:
+        if len(part) < 2:
+            self._left_alone.add(part[0].path)
+            return
+        try:
+            merged = compaction.merge(part, facts, self._table, self._staging, connection)
+        except Damaged as error:
+            self._left_alone.update(file.path for file in part)
+            yield care.part_of(part, left_alone=error.detail)
+            return
+        if self._replace(part, merged):
+            self._compacted_us = time.time_ns() // 1000
+            yield care.part_of(part, bytes_after=merged.file.bytes)
 
     def _replace(self, files: Sequence[DataFile], merged: parquet.Written) -> bool:
         crash_point("lake.compact.before_commit")
@@ -344,40 +358,13 @@ class FileLake:
                 path=str(self._log),
                 hint="restore the folder from a copy, or move it away to fill a new lake from the log",
             )
-        set_aside = self._set_aside_torn()
+        set_aside = recovery.set_aside_torn(self._folder, self._log)
+        recovery.drop_unsure_checkpoint(self._log)
         if not self._log.exists() or commits.versions(self._log) == (-1, -1):
             DeltaTable.create(self._table, schema=SCHEMA, partition_by=[PARTITION], configuration=CONFIGURATION)
-        self._sync_tail()
+        recovery.sync_tail(self._table, self._log)
         if not set_aside:
             self._drop_orphans()
-
-    def _set_aside_torn(self) -> bool:
-        """Move a last commit that can't be read out of the way: it was never reported, so its rows come again."""
-        if not self._log.exists():
-            return False
-        last, checkpoint = commits.versions(self._log)
-        if last <= checkpoint:
-            return False
-        torn = commits.path_of(last, self._log)
-        if commits.fault_of(torn) is None:
-            return False
-        aside = self._folder / "set-aside"
-        aside.mkdir(mode=0o700, exist_ok=True)
-        torn.rename(aside / f"{last:020d}-{time.time_ns()}.json")
-        sync(aside)
-        sync(self._log)
-        return True
-
-    def _sync_tail(self) -> None:
-        """fsync the last commit and its files: the process that wrote them may have died before it could."""
-        last, _ = commits.versions(self._log)
-        if last >= 0:
-            for each in (commits.path_of(last, self._log), self._log, self._table):
-                sync(each)
-        self._log.chmod(0o700)
-        for name in (f"{last:020d}.json", "_last_checkpoint"):
-            if (self._log / name).exists():
-                (self._log / name).chmod(0o600)
 
     def _drop_orphans(self) -> None:
         """Delete data files beyond the position: they came before a commit that was never made."""
@@ -416,25 +403,3 @@ class FileLake:
             sync(self._log)
         except (DeltaError, OSError):
             self._checkpoint_failures += 1
-
-
-def _locked(folder: Path) -> int:
-    """The writer's lock on the folder, which is made here. Raises Unavailable naming the process that has it."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-        sync(each.parent)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 64, 0).decode(errors="replace")
-        os.close(descriptor)
-        raise Unavailable(
-            f"lake: {folder} is written by another process: pid {holder or 'unknown'}",
-            code="LAKE_LOCKED",
-            hint="stop that process, or open the lake read-only",
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor

@@ -179,9 +179,8 @@ def put_in_place(staged: Path, table: Path, day: dt.date, first_seq: int, last_s
     sync(staged)
     path = f"{PARTITION}={day}/{first_seq:020d}-{last_seq:020d}-{crc:08x}.zstd.parquet"
     folder = (table / path).parent
-    if not folder.exists():
-        folder.mkdir(mode=0o700)
-        sync(table)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sync(table)  # also where it was there: who made it may have died before this, or failed in it
     staged.rename(table / path)
     sync(folder)
     return DataFile(path, first_seq, last_seq, rows, size)

@@ -81,6 +81,8 @@ def open_table(table: Path, version: int | None = None) -> DeltaTable | None:
             path=str(path),
             hint="restore that file from a copy",
         )
+    if faulty == [0]:
+        return None
     try:
         return DeltaTable(table, version=last - 1 if faulty else version)
     except TableNotFoundError:
@@ -175,14 +177,17 @@ def readable(log: Path) -> list[int]:
 def trim(log: Path, before_us: int) -> int:
     """Delete commits and checkpoints that no version from `before_us` on needs, oldest first; how many files.
 
-    The version that was the present one at that instant stays readable. Cut off anywhere, what stays is whole.
+    The version that was the present one at that instant stays readable, and one checkpoint more than it needs stays for
+    the day that one is damaged. Cut off anywhere, what stays is whole.
     """
     numbers, (_, checkpoints) = readable(log), commits.numbers(log)
     place = bisect_right(numbers, before_us // 1000, key=lambda number: commits.committed_ms(number, log))
     bases = [checkpoint for checkpoint in checkpoints if checkpoint <= numbers[max(place - 1, 0)]] if numbers else []
-    if not bases:
+    if len(bases) < 2:
         return 0
-    base = max(bases)
+    base = sorted(bases)[-2]
+    for path in log.glob(f"{base:020d}.checkpoint*"):
+        sync(path)
     gone = sorted(path for path in log.iterdir() if (number := commits.number_of(path)) is not None and number < base)
     for path in gone:
         path.unlink(missing_ok=True)

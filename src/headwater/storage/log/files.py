@@ -56,6 +56,9 @@ def open_writer(
             for name in consumers:
                 MarkFile(folder / "consumers" / name, log_id, disk, writable=True).close()
             tail = recover(folder, log_id, durable.read(), first_seq_min, disk)
+            # Whoever made these may have died before, or have been told that it failed: their names are only now sure.
+            for each in (folder, folder.parent):
+                disk.sync_folder(each)
             writer = FileLogWriter(
                 folder, log_id, tail, durable, on_durable, consumers, limits, disk, release=lambda: os.close(lock)
             )

@@ -216,6 +216,12 @@ class Warehouse(Protocol):
     def ledger(self, minute_from: int, minute_to: int, source: str | None) -> LedgerPage:
         """Rows with minute_from <= minute < minute_to, and the totals, in one snapshot with the position."""
 
+    def carry(self, rows: Sequence[LedgerRow]) -> None:
+        """Ledger counts of events that no store holds any more, into a new warehouse; again, they replace the first.
+
+        Raises Conflict where anything was loaded already.
+        """
+
     def receipts(self, event_id: str, source: str | None) -> Sequence[Receipt]:
         """All outcomes of that id, one per source; empty when it is not here."""
 

@@ -10,7 +10,7 @@ apart reads that column of all rows in between: 140 ms for 30 days of 10M.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from time import perf_counter
@@ -20,7 +20,7 @@ import duckdb
 from arro3.core import Table as ArrowTable
 
 from headwater.storage.crash import crash_point
-from headwater.storage.warehouse.base import BATCH_COLUMNS, EVENT_COLUMNS, QUARANTINE_COLUMNS, Block
+from headwater.storage.warehouse.base import BATCH_COLUMNS, EVENT_COLUMNS, QUARANTINE_COLUMNS, Block, LedgerRow
 from headwater.storage.warehouse.duckdb import late, refused, replays
 from headwater.storage.warehouse.duckdb.feed import Feed
 
@@ -314,6 +314,20 @@ def _times(shape: Shape, block_events: ArrowTable) -> tuple[str, dict[str, Any]]
 def _changed(con: duckdb.DuckDBPyConnection, statement: str, values: dict[str, Any] | None = None) -> int:
     """Rows that the statement inserted or deleted, by its own count."""
     return int(con.execute(statement, values).fetchall()[0][0])
+
+
+def carry(con: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow]) -> None:
+    columns = {name: [getattr(row, name) for row in rows] for name in LedgerRow.__struct_fields__}
+    con.execute("begin")
+    try:
+        con.execute("delete from ledger").fetchall()
+        names = ", ".join(f"unnest(${name}) as {name}" for name in columns)
+        if rows:
+            con.execute(f"insert into ledger by name select {names}", columns).fetchall()
+        con.execute("commit")
+    except BaseException:
+        rollback(con)
+        raise
 
 
 def _insert_ledger(con: duckdb.DuckDBPyConnection, block: Block, counts: Mapping[str, int]) -> None:

@@ -24,8 +24,7 @@ FREE_RATIO_MIN = 0.1
 SPACE = "select block_size, total_blocks, used_blocks, free_blocks from pragma_database_size()"
 PASSES_MAX = 4
 SHRINKS = 0.95
-"""A pass that leaves more of the file than this is the last one."""
-MOVED = ("events", "batches", "duplicates", "quarantine", "ledger", "positions")
+"""Two passes that leave more of the file than this are the last ones: one may meet blocks of `hot` at the end."""
 LAST_BLOCK = "select max(block_id) from pragma_storage_info('{}')"
 END = "select max(rowid) + 1 from {}"
 LAST = """
@@ -40,6 +39,8 @@ insert into {table} select * from {table} where rowid >= $first and rowid < $end
 DELETE = "delete from {table} where rowid >= $first and rowid < $end"
 
 STILL = ("duplicates", "engines", "migrations", "quarantine", "removals", "replayed", "seals", "untimed")
+MOVED = (*STILL, "positions", "ledger", "batches", "events")
+"""The small ones first: they find room for sure."""
 TOUCH = ("alter table {} add column touched boolean", "alter table {} drop column touched")
 
 
@@ -57,6 +58,11 @@ def space(con: duckdb.DuckDBPyConnection) -> Space:
 
 def is_worth(found: Space) -> bool:
     return found.free_bytes > max(FREE_BLOCKS_MIN << 18, FREE_RATIO_MIN * found.total_bytes)
+
+
+def rows_that_fit(found: Space, rows: int) -> int:
+    """About so many events have room in what is free; moving more of them than that frees nothing at the end."""
+    return round(found.free_bytes * rows / max(1, found.used_bytes))
 
 
 def end_of(con: duckdb.DuckDBPyConnection, table: str) -> int:

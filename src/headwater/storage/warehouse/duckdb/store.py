@@ -20,6 +20,7 @@ from headwater.storage.warehouse.base import (
     Block,
     Cancel,
     LedgerPage,
+    LedgerRow,
     Loaded,
     Receipt,
     Removable,
@@ -54,10 +55,20 @@ STATEMENTS = (
 REMOVED_PER_CHECKPOINT = 1_000_000
 """Rows, after which a checkpoint makes the space of removed ones free for new ones."""
 TURN_SECONDS = 0.01
+UNMAINTAINED_SECONDS = 2.0
 CLOSE_SECONDS = 5.0
 
 
-SHARED = ("home", "seal_rows", "seal_rows_min", "seal_age_seconds", "wal_bytes_max", "_writing", "_migrations")
+SHARED = (
+    "home",
+    "seal_rows",
+    "seal_rows_min",
+    "seal_age_seconds",
+    "wal_bytes_max",
+    "_writing",
+    "_migrations",
+    "_maintained_at",
+)
 """What a warehouse keeps of its own when it goes on with another file."""
 
 
@@ -137,6 +148,7 @@ class DuckWarehouse:
         self._resting = threading.Event()
         """Not set while rows are removed or moved beside the loads: as long, nothing is sealed."""
         self._resting.set()
+        self._maintained_at = 0.0
         self.engine_copy: Path | None = None
         """Made at this opening, since the version of DuckDB has changed."""
         try:
@@ -413,6 +425,11 @@ class DuckWarehouse:
         """Starts a seal beside the loads, commits one, or makes a checkpoint that is due: each in a round of its own,
         so that a load can come in between."""
         with self._writing:
+            self._maintained_at = time.monotonic()
+            return self._maintain()
+
+    def _maintain(self) -> bool:
+        with self._writing:
             if self._upkeep.running or not self._resting.is_set() or self._stale or time.monotonic() < self._retry_at:
                 return False
             if self._upkeep.started:
@@ -504,6 +521,13 @@ class DuckWarehouse:
                 self._removals = removals.recorded(con)
             return self._horizon()
 
+    def carry(self, rows: Sequence[LedgerRow]) -> None:
+        with self._writing, translated(self.files.database):
+            self._refresh()
+            if self._position is not None:
+                raise Conflict(f"warehouse: counts are carried into a new one; this stands at {self._position.seq}")
+            load.carry(self._open(), rows)
+
     def remove_some(self) -> Removed | None:
         with self._turn() as cursor:
             taken = removals.remove_slice(cursor, self._horizon())
@@ -518,7 +542,7 @@ class DuckWarehouse:
             return reclaim.space(cursor)
 
     def reclaim(self) -> Iterator[Space]:
-        con, space = self._con, self.space()
+        con, space, idle = self._con, self.space(), 0
         for _ in range(reclaim.PASSES_MAX):
             if not reclaim.is_worth(space) or con is not self._con:
                 return
@@ -527,17 +551,18 @@ class DuckWarehouse:
             with self._turn() as cursor, self._writing:
                 reclaim.touch(cursor)
                 self._checkpoint_due = True
-            with self._writing:
-                self.maintain()
-            before, space = space, self.space()
+            with self._turn():  # which makes the checkpoint, once a seal that is due has ended
+                before, space = space, self.space()
             yield space
-            if space.total_bytes > reclaim.SHRINKS * before.total_bytes:
+            idle = idle + 1 if space.total_bytes > reclaim.SHRINKS * before.total_bytes else 0
+            if idle > 1:
                 return
 
     def _move_all(self, table: str, con: duckdb.DuckDBPyConnection | None) -> Iterator[Space]:
         with self._cursor() as cursor:
             end = reclaim.end_of(cursor, table)
-        while end and reclaim.is_worth(self.space()):
+            rows = reclaim.rows_that_fit(reclaim.space(cursor), self._rows_hot + self._rows_sealed)
+        while end and rows > 0:
             with self._turn() as cursor:
                 if con is not self._con:  # opened anew meanwhile: places are others now
                     return
@@ -547,18 +572,21 @@ class DuckWarehouse:
                 with self._writing:
                     self._commit_beside(cursor)
                     self._checkpoint_due = True
-                end = moved.first
+                end, rows = moved.first, rows - moved.rows
             yield self.space()
 
     @contextmanager
     def _turn(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor for a piece of work beside the loads, once nothing is sealed: what is due of that comes first."""
+        """A cursor for a piece of work beside the loads, once no seal or checkpoint is due. The writer thread goes on
+        with those, a load between each two; only where there is none it is done here."""
         while True:
             with self._writing:
                 self._refresh()
                 con = self._open()
-                self.maintain()
-                if not self._upkeep.started and self._resting.is_set():
+                if time.monotonic() - self._maintained_at > UNMAINTAINED_SECONDS:
+                    self._maintain()
+                due = self._checkpoint_due and time.monotonic() >= self._retry_at
+                if not self._upkeep.started and not due and self._resting.is_set():
                     self._resting.clear()
                     break
             time.sleep(TURN_SECONDS)
