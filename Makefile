@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo run test test-slow lint golden bench docs lock clean
+.PHONY: setup demo run test test-slow lint golden bench soak figures docs lock clean
 
 setup: $(STAMP)  ## a virtual environment with every pinned dependency, and the headwater command in it
 
@@ -38,8 +38,19 @@ golden: setup  ## rewrite the golden files; review the diff
 bench: setup  ## the promises of speed, as ratios in one run; appends to bench/results.jsonl
 	$(BIN)/python -m bench
 
-docs: setup  ## the reference pages, from the code
+soak: setup  ## half an hour at 20,000 events a second: does anything grow? Its curve goes into docs/reliability
+	$(BIN)/python -m bench.soak
+
+figures: setup  ## hours, on a quiet machine: all figures of docs/reliability.md anew
+	HEADWATER_FAULT_FIGURES=docs/reliability/faults.json HEADWATER_KILL_FIGURES=docs/reliability/kills.json \
+		$(BIN)/pytest -q -m slow --timeout 1800 tests
+	$(BIN)/python -m bench restart
+	$(BIN)/python -m bench.soak
+	$(BIN)/python docs/figures.py
+
+docs: setup  ## the reference pages and the figures, from the code and the last runs
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/figures.py
 
 lock: setup  ## resolve the dependencies again and pin them with hashes
 	$(BIN)/pip install --quiet uv

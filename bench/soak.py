@@ -78,6 +78,11 @@ def run(minutes: float, rate: int) -> tuple[list[Sample], dict[str, Any]]:
                 samples, sent = watched(served, paced, visitors)
                 visitors.end()
             return samples, account_of(served, sent, visitors)
+        except BaseException:
+            ended = served.process.poll() if served.process else None
+            print(f"the product {'runs' if ended is None else f'ended with {ended}'}; its last words:", file=sys.stderr)
+            print(served.said()[-4000:], file=sys.stderr)
+            raise
         finally:
             paced.process.kill()
 

@@ -88,7 +88,7 @@ def block_of(after_seq: int, n: int, received_us: int, rows: Table) -> Block:
 
 def settle(warehouse: DuckWarehouse) -> None:
     """Until no upkeep is due or under way."""
-    while warehouse.maintain() or warehouse.facts()["rows_unsealed"] >= warehouse.seal_rows:
+    while warehouse.maintain() or warehouse.facts()["rows_unsealed"] >= warehouse.state.limits.seal_rows:
         time.sleep(0.01)
 
 

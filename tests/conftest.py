@@ -51,7 +51,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for report in terminalreporter.stats.get(outcome, ()):
             told = {name: n for name, n in report.user_properties if name in ("kills", "events")}
             if told:
-                files[report.nodeid.partition("::")[0]].update({"tests": 1, "failed": outcome == "failed", **told})
+                files[report.nodeid.partition("::")[0]].update({"tests": 1, "failed": int(outcome == "failed"), **told})
     tests = {outcome: len(terminalreporter.stats.get(outcome, ())) for outcome in ("passed", "failed", "error")}
     facts = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "revision": revision(), "machine": machine(), "tests": tests}
     Path(target).write_text(json.dumps({**facts, "files": files}, indent=2, sort_keys=True) + "\n")

@@ -74,9 +74,10 @@ def test_the_example_of_a_body_is_right(path, method, operation):
 
 
 def test_every_post_and_put_says_what_it_takes():
+    """But for work on the whole that takes no word."""
     assert [
         (path, method) for path, method, op in OPERATIONS if method in ("post", "put") and "requestBody" not in op
-    ] == []
+    ] == [("/api/v1/doctor", "post"), ("/api/v1/warehouse/reclaim", "post")]
 
 
 def test_gauges_are_read_by_prometheus_own_parser(shared):

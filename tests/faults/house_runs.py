@@ -188,8 +188,7 @@ class House:
 
     def maintain(self) -> None:
         for _ in range(20):
-            upkeep = getattr(self.warehouse, "_upkeep", None)
-            while upkeep is not None and upkeep.running:
+            while self.warehouse.state.database.upkeep.running:
                 threading.Event().wait(0.001)
             if not self.warehouse.maintain():
                 return

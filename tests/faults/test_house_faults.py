@@ -22,6 +22,6 @@ def test_a_house_is_whole_after_a_crash_or_a_failure(ram: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("workload", range(10, 20))
+@pytest.mark.parametrize("workload", range(10, 14))
 def test_many_lives_of_a_house(ram: Path, workload: int) -> None:
-    some_operations(ram, workload, stride=12)
+    some_operations(ram, workload, stride=20)

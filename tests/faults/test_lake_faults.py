@@ -28,7 +28,7 @@ def test_a_damaged_or_lost_file_of_a_lake_is_named_or_costs_nothing(ram: Path) -
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("chunk", range(3))
 def test_many_lives_of_a_lake(ram: Path, chunk: int) -> None:
-    every_operation(ram, range(10 + chunk, 11 + chunk), tears=3, faults=3)
+    every_operation(ram, range(10 + chunk, 11 + chunk), tears=3, faults=3, stride=2)
     for workload in range(1000 + chunk * 20, 1020 + chunk * 20):
         for choice in range(8):
             rot_lake(ram, f"rot-lake/{workload}/{choice}")

@@ -31,7 +31,7 @@ def test_a_damaged_or_lost_file_of_a_log_is_named_or_costs_nothing(ram: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("chunk", range(10))
+@pytest.mark.parametrize("chunk", range(5))
 def test_many_lives_of_a_log(ram: Path, chunk: int) -> None:
-    every_operation(ram, range(10 + chunk * 4, 14 + chunk * 4), tears=4, faults=4)
-    rotten(ram, range(1000 + chunk * 100, 1100 + chunk * 100), choices=8)
+    every_operation(ram, range(10 + chunk * 2, 12 + chunk * 2), tears=4, faults=4)
+    rotten(ram, range(1000 + chunk * 50, 1050 + chunk * 50), choices=8)

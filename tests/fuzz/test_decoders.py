@@ -13,7 +13,7 @@ def test_a_decoder_refuses_by_name_and_never_invents(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("number", [2])
 @pytest.mark.parametrize("name", DECODERS)
 def test_a_decoder_at_length(name: str, number: int) -> None:
     fuzz(*DECODERS[name], MANY, number)

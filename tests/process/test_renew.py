@@ -143,7 +143,7 @@ def test_a_job_that_is_stopped_goes_on_with_what_was_built(house: House) -> None
     job = attempt(house, again)
     assert begun.name.endswith(job.checkpoint["name"])
     assert again.run(job)["equal"]
-    assert house.warehouse.files.database == begun  # type: ignore[attr-defined]
+    assert house.warehouse.state.database.files.database == begun  # type: ignore[attr-defined]
 
 
 def test_a_cancelled_job_leaves_nothing_behind(house: House) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from headwater import config
 from headwater.boot.locks import hold_roles, roles_of
-from headwater.boot.project import Places
+from headwater.boot.places import Places
 from headwater.domain.errors import Damaged, HeadwaterError, NotFound
 from headwater.domain.findings import Finding, facts_of
 from headwater.jobs.base import Job, Kind

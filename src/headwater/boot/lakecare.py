@@ -26,8 +26,8 @@ ATTEMPTS_MAX = 10
 """With the runner's back-off that is a disk that stays full for an hour."""
 SECONDS_MAX = 12 * 3600.0
 NICE = 10
-"""Beside merges on two full cores loads took 159 ms at p99, with this 61; merges took 1.3 times as long. With 19 one that
-holds the interpreter's lock may keep it for long."""
+"""Beside merges on two full cores loads took 159 ms at p99, with this 61; merges took 1.3 times as long. With 19 one
+that holds the interpreter's lock may keep it for long."""
 HOURS = {EXPIRE: 4, VACUUM: 5}
 """Of the zone of the project: after the warehouse's retention. The minute goes by its name, so that not all begin at
 once."""

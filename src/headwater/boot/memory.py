@@ -8,8 +8,7 @@ from headwater.observe.journal import get_journal
 from headwater.storage.warehouse.base import Warehouse
 
 PROJECT_BYTES_MIN = 192 << 20
-"""One request of 50 MB, the largest there is, takes 160 MiB to commit; loads and seals of 375,000 rows beside each other
-96."""
+"""One request of 50 MB, the largest there is, takes 160 MiB to commit; loads beside seals of 375,000 rows take 96."""
 
 journal = get_journal("application")
 

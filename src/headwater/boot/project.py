@@ -4,26 +4,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from headwater import config
+from headwater.boot import eventlog
 from headwater.boot.collector import Collector
 from headwater.boot.lakecare import lakecare_of
 from headwater.boot.logbook import LogBook
+from headwater.boot.places import Places, warehouse_at
 from headwater.boot.replays import replays_of
 from headwater.boot.retention import retention_of
 from headwater.collect.intake import Intake
-from headwater.domain.errors import Damaged, Unavailable
 from headwater.observe.health import Health
 from headwater.observe.journal import get_journal
 from headwater.process.archive import Archive, Seal, keep_trying
 from headwater.process.decoders import Decoder, Inline
-from headwater.process.positions import Held, check, first_of_new_log
-from headwater.process.rebuild import fill
 from headwater.process.stream import Stream
 from headwater.process.supervise import Supervisor
 from headwater.process.trim import keep_trimmed
@@ -31,45 +29,13 @@ from headwater.process.workers import Workers
 from headwater.storage.catalog.base import Catalog
 from headwater.storage.lake import open_lake
 from headwater.storage.lake.base import Lake
-from headwater.storage.log import open_log_reader, open_log_writer, set_log_aside
-from headwater.storage.log.base import LogReader, LogWriter, Position
-from headwater.storage.warehouse import open_warehouse
+from headwater.storage.log.base import LogReader, LogWriter
 from headwater.storage.warehouse.base import Warehouse
 
 STOP_SECONDS = 6
-CONSUMERS = ("process", "lake")
-LOG_HELD_SECONDS = 0.5
 LAKE_BYTES_BEHIND_MAX = 512 << 20
 
 journal = get_journal("pipeline")
-
-
-class Places:
-    """Where a project's stores are: in the data folder unless the settings say otherwise."""
-
-    def __init__(self, settings: config.Settings, data: Path, project: str) -> None:
-        folder = (data / "projects" / project).absolute()
-        self.log = placed(settings.log.url, f"file://{folder}/log", project)
-        self.lake = placed(settings.lake.url, f"file://{folder}/lake", project)
-        self.warehouse = placed(settings.warehouse.url, f"duckdb://{folder}/warehouse/warehouse.duckdb", project)
-
-
-def placed(url: str, default: str, project: str) -> str:
-    """A store's URL; `{project}` in it stands for the project's name."""
-    return url.replace("{project}", project) if url else default
-
-
-def warehouse_at(url: str, room: config.Warehouse) -> Warehouse:
-    """Opened as the settings say."""
-    return open_warehouse(
-        url,
-        memory_bytes_max=room.memory_bytes_max,
-        threads=room.threads,
-        seal_rows=room.seal_rows,
-        seal_rows_min=room.seal_rows_min,
-        seal_age_seconds=room.seal_age_seconds,
-        wal_bytes_max=room.wal_bytes_max,
-    )
 
 
 class OpenProject:
@@ -105,9 +71,10 @@ class OpenProject:
         with ExitStack() as undo:
             if "process" in roles:
                 self.open_stores(undo)
-                self.give_up_log()
+                eventlog.give_up_log(self)
             if "collect" in roles:
-                self.open_writer(undo, collector)
+                self.writer = eventlog.open_writer(self, collector)
+                undo.callback(self.writer.close)
             self.reader = self.open_reader()
             undo.callback(self.reader.close)
             if self.writer is not None:
@@ -116,7 +83,7 @@ class OpenProject:
                 self.health.ok(self.part("log"))
                 self.intake = collector.make_intake(name, self.writer, self.reader)
             if "process" in roles:
-                self.check_positions()
+                eventlog.check_positions(self)
                 self.start_consumers(undo)
                 self.replays = replays_of(self, collector)
                 self.retention = retention_of(self)
@@ -136,107 +103,8 @@ class OpenProject:
         self.lake: Lake = open_lake(self.places.lake)
         undo.callback(self.lake.close)
 
-    def open_writer(self, undo: ExitStack, collector: Collector) -> None:
-        room = self.settings.log
-        open_writer = partial(
-            open_log_writer,
-            self.places.log,
-            collector.acks.on_durable,
-            **self.new_log(),
-            consumers=CONSUMERS,
-            segment_bytes=room.segment_bytes,
-            bytes_max=room.bytes_max,
-            age_hours_max=room.age_hours_max,
-            queue_bytes_max=room.queue_bytes_max,
-        )
-        try:
-            self.writer = open_writer()
-        except Unavailable as error:
-            if error.code != "LOG_HELD":
-                raise
-            time.sleep(LOG_HELD_SECONDS)  # the core is just making it
-            self.writer = open_writer()
-        undo.callback(self.writer.close)
-
-    def new_log(self) -> dict[str, Any]:
-        """May a log be made here, and what is its first number?"""
-        positions = self.positions()
-        never = self.logbook.known() is None and not any(positions)
-        # Where a new one goes on is known by the stores alone: a collector on its own makes none.
-        wanted = self.settings.server.new_log and hasattr(self, "warehouse")
-        return {"make": never or wanted, "first_seq_min": first_of_new_log(*positions)}
-
-    def positions(self) -> tuple[Position | None, Position | None]:
-        """Of warehouse and lake, where this process has them."""
-        if not hasattr(self, "warehouse"):
-            return None, None
-        return self.warehouse.position(), self.lake.position()
-
-    def give_up_log(self) -> None:
-        """On a person's word, a log that does not belong to the stores makes room for a new one."""
-        if not self.settings.server.new_log:
-            return
-        try:
-            writer = open_log_writer(self.places.log, lambda outcomes: None, consumers=CONSUMERS, make=False)
-        except Damaged as error:
-            if error.code == "LOG_MIXED":
-                journal.warning("log_set_aside", project=self.name, folder=set_log_aside(self.places.log))
-            elif error.code != "LOG_MISSING":
-                raise
-            return
-        reader = writer.reader()
-        held = Held(reader.log_id, reader.first_seq(), reader.durable_seq())
-        reader.close()
-        writer.close()
-        try:
-            check(held, *self.positions())
-        except Damaged as error:
-            if error.code in ("OTHER_LOG", "AHEAD_OF_LOG"):
-                aside = set_log_aside(self.places.log)
-                journal.warning("log_set_aside", project=self.name, folder=aside, reason=error.detail)
-
-    def keep_received(self) -> None:
-        """The ledger goes on over a change of logs, and where a person has given up a part of one."""
-        if self.settings.server.new_log or self.logbook.known() != self.reader.log_id:
-            events = self.logbook.keep_received(self.warehouse, self.reader)
-            if events:
-                journal.warning("received_counts_restored", project=self.name, events=events)
-
     def open_reader(self) -> LogReader:
-        if self.writer is not None:
-            return self.writer.reader()
-        try:
-            return open_log_reader(self.places.log)
-        except Unavailable as error:
-            if error.code != "NO_LOG":
-                raise
-        self.make_log()
-        return open_log_reader(self.places.log)
-
-    def make_log(self) -> None:
-        """The core may start before the collector: the log is made by whoever comes first."""
-        try:
-            open_log_writer(self.places.log, lambda outcomes: None, **self.new_log(), consumers=CONSUMERS).close()
-        except Unavailable as error:
-            if error.code != "LOG_HELD":
-                raise
-
-    def check_positions(self) -> None:
-        """Raises Damaged, naming the cure, where log, lake and warehouse do not belong together."""
-        held = Held(self.reader.log_id, self.reader.first_seq(), self.reader.durable_seq())
-        server = self.settings.server
-        positions = self.warehouse.position(), self.lake.position()
-        start = check(held, *positions, new_log=server.new_log, lake_gap=server.lake_gap)
-        given_up = max(start.missing_in_warehouse, start.missing_in_lake)
-        if given_up:
-            journal.error("events_given_up", project=self.name, events=given_up, reason="--new-log or --lake-gap")
-        if start.fill:
-            journal.warning("warehouse_filled_from_lake", project=self.name)
-            fill(self.lake, self.open_reader, self.warehouse)
-        self.keep_received()
-        if start.missing_in_warehouse:
-            lost = self.logbook.count_lost(self.warehouse, self.reader)
-            journal.error("events_lost", project=self.name, events=lost, reason="--new-log")
+        return eventlog.open_reader(self)
 
     def start_consumers(self, undo: ExitStack) -> None:
         room = self.settings.process

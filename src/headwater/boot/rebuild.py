@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from headwater import config
+from headwater.boot.eventlog import CONSUMERS
 from headwater.boot.locks import hold_roles, roles_of
-from headwater.boot.project import CONSUMERS, Places, warehouse_at
+from headwater.boot.places import Places, warehouse_at
 from headwater.boot.serve import prepare_folder
 from headwater.domain.errors import Damaged, NotFound
 from headwater.domain.retention import Horizon, horizon_of

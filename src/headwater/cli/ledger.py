@@ -23,10 +23,14 @@ SIGNS = {
 
 @click.command()
 @reaching
-@click.option("--start", help="From this instant on (RFC 3339); default: 24 hours ago.")
-@click.option("--end", help="Up to this instant.")
-@click.option("--source", help="Only this source.")
-@click.option("--rows/--totals", default=False, help="Each source and minute, or the totals alone.")
+@click.option("--start", help="Rows from this instant on (RFC 3339); default: 24 hours ago.")
+@click.option("--end", help="Rows up to this instant.")
+@click.option("--source", help="Rows of this source alone.")
+@click.option(
+    "--rows/--totals",
+    default=None,
+    help="Each source and minute as well, or the totals of all time alone; rows, where they are chosen.",
+)
 def ledger_command(
     data: Path,
     url: str | None,
@@ -35,7 +39,7 @@ def ledger_command(
     start: str | None,
     end: str | None,
     source: str | None,
-    rows: bool,
+    rows: bool | None,
 ) -> None:
     """Show that nothing was lost.
 
@@ -46,6 +50,8 @@ def ledger_command(
         asked = {"timeRange[start]": start, "timeRange[end]": end, "source": source}
         ledger = door.get("/api/v1/ledger", **asked)
     totals = ledger["totals"]
+    if rows is None:
+        rows = bool(start or end or source)
     unbalanced = [row for row in ledger["rows"] if not row["balanced"]]
     if as_json:
         show_json(ledger)

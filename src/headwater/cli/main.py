@@ -1,6 +1,7 @@
 """The `headwater` command: names, one line of help each, and the module that is imported only when one is called."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -66,7 +67,9 @@ def main() -> None:
     from headwater.domain.errors import BadInput, HeadwaterError
 
     try:
-        root.main(standalone_mode=False)
+        # Not root.main(): that takes a reader who went away (`| head`) for a failure, and exits 1.
+        with root.make_context("headwater", sys.argv[1:]) as context:
+            root.invoke(context)
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except click.ClickException as wrong:
@@ -75,6 +78,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
+        # What is still in the buffer has nowhere to go; the interpreter would complain when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except HeadwaterError as error:
         say_error(error)

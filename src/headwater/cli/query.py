@@ -1,5 +1,6 @@
 """`headwater query`: ask for metrics."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from headwater.cli.show import show_json, show_table
 @reaching
 @click.argument("metrics", nargs=-1)
 @click.option("--last", default="24h", show_default=True, help="Back from now: 30m, 24h, 7d, 1mo, …")
-@click.option("--start", help="From this instant on, instead of --last.")
-@click.option("--end", help="Up to this instant.")
+@click.option("--start", help="From this instant on (RFC 3339), instead of --last.")
+@click.option("--end", help="Up to this instant, with --start; default: now.")
 @click.option("--interval", help="Size of a bucket: 1m 5m 15m 1h 1d 1w 1mo 1q 1y auto.")
 @click.option("--by", "dimensions", multiple=True, help="A dimension, for example name or attributes.country.")
 @click.option("--time-zone", help="IANA name; default UTC.")
@@ -37,10 +38,13 @@ def query_command(
     body: Any,
 ) -> None:
     """Ask for METRICS (default: events)."""
+    if end and not start:
+        raise click.UsageError("--end needs --start; without them it is --last")
     if body is not None:
         question = json_of(body)
     else:
-        time_range: dict[str, str] = {"start": start, **({"end": end} if end else {})} if start else {"last": last}
+        now = datetime.now(UTC).isoformat()
+        time_range: dict[str, str] = {"start": start, "end": end or now} if start else {"last": last}
         if interval:
             time_range["interval"] = interval
         question = {"metrics": list(metrics) or ["events"], "timeRange": time_range}
@@ -57,6 +61,8 @@ def query_command(
         return
     show_table([column["name"] for column in answer["columns"]], answer["rows"], empty="no events in that range")
     stand = f"as of {answer['asOf']}" if answer["asOf"] else "nothing is stored yet"
+    if body is None and not start:
+        stand = f"the last {last}, {stand}"
     facts = f"{stand}; {answer['rowsRead']:,} rows read in {answer['elapsedMs']:.0f} ms, tier {answer['tier']}"
     if answer["unfinished"]:
         facts += "; unfinished: " + (", ".join(answer["unfinished"]) if time_is_shown(answer) else "the range")

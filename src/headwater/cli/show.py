@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 WIDTH = 1000
+LONG = 40
+"""Characters: what is longer may be folded, to no less than that; ids, times and numbers stay whole."""
 
 
 def show_json(value: Any) -> None:
@@ -15,7 +17,10 @@ def show_json(value: Any) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """A table as wide as it needs; numbers to the right. `empty` is said when there are no rows."""
+    """A table as wide as it needs; numbers to the right. `empty` is said when there are no rows.
+
+    On a terminal long texts are folded where there is room for that; else its lines run on, as they do elsewhere.
+    """
     if not rows:
         click.echo(empty)
         return
@@ -24,13 +29,20 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: 
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
+    lines = [[shown(value) for value in row] for row in rows]
+    needed = 0
     for position, column in enumerate(columns):
         numeric = all(isinstance(row[position], int | float) or row[position] is None for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
-    for row in rows:
-        table.add_row(*(Text(shown(value)) for value in row))
+        longest = max(len(column), *(len(line[position]) for line in lines))
+        needed += min(longest, LONG) + 1
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=longest <= LONG)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console = Console(highlight=False)
     # Elsewhere than on a terminal a row stays one line, however wide.
-    Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH).print(table)
+    if not sys.stdout.isatty() or needed > console.width:
+        console = Console(highlight=False, width=WIDTH, soft_wrap=True)
+    console.print(table)
 
 
 def shown(value: Any) -> str:

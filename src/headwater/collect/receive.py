@@ -16,18 +16,19 @@ from typing import Any
 
 from headwater.collect import head
 from headwater.collect.answer import body_of
+from headwater.collect.body import Bodies, Disconnected, Message, Receive
 from headwater.collect.bounds import Bounds
-from headwater.collect.call import Answer, Call, Deadlines, Headers
+from headwater.collect.call import Answer, Call, Headers
 from headwater.collect.cors import origin_headers, preflight_headers
 from headwater.collect.counts import Counts
-from headwater.collect.expand import coding_of, expand
+from headwater.collect.expand import coding_of
 from headwater.collect.intake import Connection, Intake, Told, confirm, resolve
 from headwater.collect.judge import Case, Judged, judge, judge_apart, judge_whole
 from headwater.collect.limit import Bucket, InFlight, Rates, allowance, take_bytes, take_events
 from headwater.collect.repeats import Repeats, known_in, mark_of
 from headwater.collect.validate import Sender
 from headwater.domain.batches import new_uuid7
-from headwater.domain.errors import BadInput, HeadwaterError, TooLarge
+from headwater.domain.errors import BadInput, HeadwaterError
 from headwater.domain.events import minute_of
 from headwater.domain.networks import Network
 from headwater.domain.problems import problem_of
@@ -35,9 +36,7 @@ from headwater.observe.journal import get_journal
 from headwater.security.keys import Access, require
 from headwater.storage.log.base import Outcome
 
-Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Authenticate = Callable[[str | None, str | None, str | None, str | None], Access]
 """`Authenticator.access`: (Authorization, ?key=, client address, X-Headwater-Project) → who."""
@@ -50,16 +49,8 @@ between its calls: 4 MB in 10,000 events held up the loop for 39 ms, in a thread
 APART_BYTES_MIN = 64 << 10
 """The same for a body with something wrong in it, which is Python's work: 10 times as slow, but given up every 5 ms.
 Smaller ones never need a thread, so they may come promptly."""
-EXPAND_BYTES_MIN = 8 << 10
-"""Compressed bodies are expanded in a thread from this size on: below, the way there costs more than inflating."""
 RATE_LINES = b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\n"
 THREADS = 2
-DRAIN_BYTES_MAX = 32 << 20
-DRAIN_SECONDS_MAX = 2.0
-
-
-class Disconnected(Exception):
-    """The client went away before its body was whole: nothing is stored, nobody is there to answer."""
 
 
 class Receiver:
@@ -86,12 +77,11 @@ class Receiver:
         self._bounds = bounds or Bounds()
         self._prompt_bytes_max = min(APART_BYTES_MIN, self._bounds.body_bytes_max)
         self._trusted = trusted_proxies
-        self._deadlines = Deadlines(body_seconds_max)
-        self._drains = Deadlines(min(DRAIN_SECONDS_MAX, body_seconds_max))
         self._on_refused = on_refused
         self._repeats = Repeats()
         self._senders: dict[str, tuple[Access, Sender]] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")
+        self._bodies = Bodies(self._bounds, in_flight, counts, self._threads, body_seconds_max)
         self._journal = get_journal("error")
         self._access = get_journal("access")
 
@@ -109,7 +99,7 @@ class Receiver:
             return
         except Exception as error:
             status, body = self._refuse(call, error)
-            await self._drain(call, receive)
+            await self._bodies.drain(call, receive)
         finally:
             self._in_flight.remove(call.taken)
         lines = self._finish(call, status, body).split(b"\r\n")[:-1]
@@ -173,10 +163,10 @@ class Receiver:
         found = self._admit(call, query)
         call.intake = intake = found if isinstance(found, Intake) else await found
         self._heed(call)
-        body = await self._read(call, receive)
+        body = await self._bodies.read(call, receive)
         self._charge(call, body)
         if call.coding is not None:
-            body = await self._expand(call, body, call.coding)
+            body = await self._bodies.expand(call, body, call.coding)
         call.judged = judged = await self._judge(body, intake.case(call.sender, call.sent_us, self._bounds))
         if intake.is_crowded():
             await intake.room()
@@ -275,49 +265,6 @@ class Receiver:
             take_events(bucket, 1, now)
         return bucket
 
-    async def _read(self, call: Call, receive: Receive) -> bytes:
-        """The body as it came. Raises TooLarge, BadInput (BODY_TIMEOUT), Overloaded, Disconnected."""
-        bytes_max = self._bounds.body_bytes_max
-        if head.content_length_of(call.headers.get(b"content-length")) > bytes_max:
-            raise _too_large(bytes_max)
-        parts: list[bytes] = []
-        self._deadlines.begin(call)
-        try:
-            while not call.whole:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Disconnected
-                part = message.get("body", b"")
-                self._in_flight.add(len(part))
-                call.taken += len(part)
-                if call.taken > bytes_max:
-                    raise _too_large(bytes_max)
-                parts.append(part)
-                call.whole = not message.get("more_body", False)
-        except asyncio.CancelledError:
-            if not call.late or call.task is None or call.task.uncancel() > 0:
-                raise
-            seconds = self._deadlines.seconds_max
-            raise BadInput(
-                f"the body was not whole after {seconds:g} s; {call.taken} bytes came",
-                code="BODY_TIMEOUT",
-                limit=seconds,
-            ) from None
-        finally:
-            self._deadlines.end(call)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def _expand(self, call: Call, body: bytes, coding: str) -> bytes:
-        if len(body) < EXPAND_BYTES_MIN:
-            body = expand(body, coding, self._bounds.expanded_bytes_max)
-        else:
-            loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(self._threads, expand, body, coding, self._bounds.expanded_bytes_max)
-        self._in_flight.add(len(body))
-        call.taken += len(body)
-        self.counts.expanded_bytes += len(body)
-        return body
-
     async def _judge(self, body: bytes, case: Case) -> Judged:
         if len(body) >= WHOLE_BYTES_MIN:
             return await asyncio.get_running_loop().run_in_executor(self._threads, judge, body, case)
@@ -345,30 +292,6 @@ class Receiver:
             minute = minute_of(call.intake.moment().received_us)
             self._on_refused(call.access.project, minute, call.intake.labels.counts(sources))
         return status, body
-
-    async def _drain(self, call: Call, receive: Receive) -> None:
-        """Take the rest of a refused body off the line, within bounds, and forget it.
-
-        A client that is still sending when the connection closes would meet a reset instead of the answer. One that
-        asked first (`Expect: 100-continue`) has sent nothing yet, and one that was too slow has had its time.
-        """
-        announced = head.content_length_of(call.headers.get(b"content-length"))
-        if call.whole or call.late or announced > DRAIN_BYTES_MAX or b"expect" in call.headers:
-            return
-        drained = 0
-        self._drains.begin(call)
-        try:
-            while not call.whole and drained <= DRAIN_BYTES_MAX:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return
-                drained += len(message.get("body", b""))
-                call.whole = not message.get("more_body", False)
-        except asyncio.CancelledError:
-            if not call.late or call.task is None or call.task.uncancel() > 0:
-                raise
-        finally:
-            self._drains.end(call)
 
     def _finish(self, call: Call, status: int, body: bytes) -> bytes:
         """The header lines of an answer; it is counted, and told in the access journal."""
@@ -415,11 +338,3 @@ def _other(call: Call) -> tuple[int, bytes]:
 def _sender_of(access: Access) -> Sender:
     source = access.sources[0] if access.sources else access.name
     return Sender(access.key_id, source, frozenset(access.sources), access.kind == "in")
-
-
-def _too_large(bytes_max: int) -> TooLarge:
-    return TooLarge(
-        f"the body is larger than {bytes_max} bytes; send smaller batches, or compress it",
-        code="BODY_TOO_LARGE",
-        limit=bytes_max,
-    )

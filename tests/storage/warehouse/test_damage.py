@@ -222,7 +222,7 @@ def test_folder_and_files_are_private(tmp_path: Path) -> None:
 
 def test_sql_can_t_reach_files_or_settings(tmp_path: Path) -> None:
     warehouse = open_warehouse(f"duckdb://{tmp_path}/warehouse.duckdb")
-    with warehouse._cursor() as cursor:
+    with warehouse.state.cursor() as cursor:
         for statement in (
             f"copy hot to '{tmp_path}/stolen.csv'",
             "select * from read_text('/etc/passwd')",
@@ -240,14 +240,14 @@ def test_memory_is_given_and_taken_while_it_runs_and_stays_so_over_a_new_connect
     warehouse = open_warehouse(f"duckdb://{tmp_path}/warehouse.duckdb", memory_bytes_max=256 << 20)
 
     def limit() -> str:
-        with warehouse._cursor() as cursor:
+        with warehouse.state.cursor() as cursor:
             return str(cursor.execute("select current_setting('memory_limit')").fetchall()[0][0])
 
     warehouse.load(block([event(n) for n in range(1, 1001)], 1000))
     for mib in (96, 512):
         warehouse.resize(mib << 20)
         assert limit() == f"{mib}.0 MiB"
-    warehouse._stale = True
+    warehouse.state.database.stale = True
     warehouse.load(block([event(1001)], 1001, 1000))
     assert limit() == "512.0 MiB"
     with pytest.raises(Unavailable) as caught:

@@ -53,7 +53,7 @@ def test_a_file_of_another_version_is_copied_byte_for_byte_before_it_is_written(
     files = [home, *([wal_of(home)] if hot_log else [])]
     before = digests(*files)
     warehouse = DuckWarehouse(home)
-    copy = warehouse.engine_copy
+    copy = warehouse.state.database.engine_copy
     assert copy is not None and copy.name == f"warehouse.duckdb.before-{duckdb.__version__}"
     assert digests(*[copy, *([wal_of(copy)] if hot_log else [])]) == before
     assert copy.stat().st_mode & 0o077 == 0
@@ -62,7 +62,7 @@ def test_a_file_of_another_version_is_copied_byte_for_byte_before_it_is_written(
     warehouse.load(block([event(3)], 3, 2))
     warehouse.close()
     again = DuckWarehouse(home)
-    assert again.engine_copy is None
+    assert again.state.database.engine_copy is None
     again.close()
 
 

@@ -31,7 +31,7 @@ def test_a_pending_migration_runs_once_after_a_copy(tmp_path: Path, folder: Path
     warehouse.close()
     for _ in range(2):
         warehouse = DuckWarehouse(path, migrations=folder)
-        with warehouse._cursor() as cursor:
+        with warehouse.state.cursor() as cursor:
             assert cursor.execute("select count(*) from more").fetchall() == [(2,)]
         assert warehouse.position() == Position(LOG_ID, 1)
         warehouse.close()

@@ -36,7 +36,7 @@ def opening(tmp_path: Path) -> Iterator[Open]:
 
 
 def asked(warehouse: DuckWarehouse, sql: str) -> list[tuple[Any, ...]]:
-    with warehouse._cursor() as cursor:
+    with warehouse.state.cursor() as cursor:
         return cursor.execute(sql).fetchall()
 
 
@@ -72,7 +72,7 @@ def test_age_is_counted_from_the_load_also_after_reopening(opening: Open) -> Non
 
 def fill(warehouse: DuckWarehouse, rows: int, occurred: str, attributes: str = "'{}'") -> None:
     """Hot rows with seqs from 1 by one statement; `occurred` and `attributes` are SQL over `i`, the seq."""
-    with warehouse._cursor() as cursor:
+    with warehouse.state.cursor() as cursor:
         cursor.execute(
             "insert into hot by name select i as seq, uuid() as id, true as has_id, 'web' as source, 'x' as type, "
             f"'x' as name, '1' as version, make_timestamp({occurred}) as occurred_at, false as clamped, "
@@ -182,7 +182,7 @@ def test_a_seal_folds_the_ledger_and_changes_no_sum(opening: Open) -> None:
 def test_positions_of_the_last_days_are_whole_and_of_older_ones_the_last_of_each_second_stays(opening: Open) -> None:
     warehouse = opening(seal_rows=2, seal_rows_min=2)
     warehouse.load(block([event(100)], 100))
-    with warehouse._cursor() as cursor:
+    with warehouse.state.cursor() as cursor:
         cursor.execute(
             "insert into positions select '\\x00'::blob, i, make_timestamp(i * 300000 + ?) from range(1, 100) t(i)",
             [NOON_US],
@@ -243,7 +243,7 @@ def test_a_checkpoint_works_beside_an_open_reader(opening: Open) -> None:
     """After an UPDATE it would not: 'other write transactions active', and the log would grow without end."""
     warehouse = opening(seal_rows=10, seal_rows_min=10)
     warehouse.load(block(rows_with(5), 5))
-    with warehouse._cursor() as reader:
+    with warehouse.state.cursor() as reader:
         reader.execute("begin transaction read only")
         assert reader.execute("select count(*) from hot").fetchall() == [(5,)]
         warehouse.load(block(rows_with(5, 6), 10, 5))
@@ -278,7 +278,7 @@ def test_a_seal_that_fails_for_memory_is_tried_again_and_loses_nothing(
     assert warehouse.ledger(0, 1 << 40, None).totals.stored == 4
     assert not warehouse.maintain()
     monkeypatch.undo()
-    warehouse._retry_at = 0.0
+    warehouse.state.database.retry_at = 0.0
     settle(warehouse)
     assert (warehouse.facts()["rows_sealed"], warehouse.facts()["seal_failures"]) == (4, 0)
 

@@ -36,7 +36,7 @@ def opened(home: Path) -> Any:
 
 
 def names(warehouse: DuckWarehouse) -> list[str]:
-    with warehouse._cursor() as cursor:
+    with warehouse.state.cursor() as cursor:
         return [name for (name,) in cursor.execute("select name from events_all order by seq").fetchall()]
 
 
@@ -74,7 +74,7 @@ def test_questions_under_way_are_answered_by_the_old_file(opened: Any) -> None:
     warehouse = opened()
     warehouse.load(block([event(1), event(2)], 2))
     new = built(warehouse, "new")
-    with warehouse._cursor() as cursor:
+    with warehouse.state.cursor() as cursor:
         warehouse.switch(new, no_more)()
         assert warehouse.kept_bytes(drop=True) > 0
         assert cursor.execute("select distinct name from events_all").fetchall() == [("page_view",)]
@@ -208,9 +208,9 @@ def test_read_only_changes_nothing_and_finds_the_file_that_counts(opened: Any, h
     warehouse.load(block([event(1)], 1))
     new = built(warehouse, "new", rows=1)
     new.close()
-    switch.point(home, new.files.database)
-    warehouse._con.close()
-    warehouse._con = None
+    switch.point(home, new.state.database.files.database)
+    warehouse.state.database.con.close()
+    warehouse.state.database.con = None
     before = {each.name: each.read_bytes() for each in home.parent.iterdir() if each.is_file()}
     looked = DuckWarehouse(home, read_only=True)
     assert names(looked) == ["new"] and looked.tally().stored == 1

@@ -7,8 +7,8 @@ from arro3.core import DataType, Field, Schema
 from arro3.core import Table as ArrowTable
 
 BATCH_BYTES = 2 << 20
-"""DuckDB works on up to 2,048 rows of a record batch at once, and takes some eight times their bytes: 100 events of 200 KB
-in one batch took all of 160 MiB."""
+"""DuckDB works on up to 2,048 rows of a record batch at once, and takes some eight times their bytes: 100 events of
+200 KB in one batch took all of 160 MiB."""
 BATCH_ROWS = 2048
 
 _TYPES = {"int64": DataType.int64(), "string": DataType.string(), "bool": DataType.bool()}

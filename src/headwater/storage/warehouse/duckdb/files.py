@@ -41,3 +41,11 @@ class Files(NamedTuple):
 
     def _beside(self, name: str) -> Path:
         return self.database.with_name(f"{self.database.name}.{name}")
+
+
+def size_of(path: Path) -> int:
+    """0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

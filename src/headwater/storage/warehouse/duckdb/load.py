@@ -36,8 +36,9 @@ select coalesce(bool_or(own), false), coalesce(bool_or(timeless), false),
     min(low), max(high)
 from (
     select bool_or(has_id) as own, bool_or(has_id and created_us is null) as timeless, any_value(attributes) as one,
-        min(occurred_us) as first, min(created_us) as low, max(created_us) as high, max(case when strlen(attributes) >= {SUSPECT_BYTES} or contains(attributes, '\\u')
-        then variant_typeof(attributes::json::variant) end) as suspect
+        min(occurred_us) as first, min(created_us) as low, max(created_us) as high,
+        max(case when strlen(attributes) >= {SUSPECT_BYTES} or contains(attributes, '\\u')
+            then variant_typeof(attributes::json::variant) end) as suspect
     from block_events group by hash(json_keys(attributes))
 )
 """  # noqa: S608 - constants only

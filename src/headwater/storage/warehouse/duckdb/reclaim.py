@@ -9,13 +9,17 @@ What DuckDB notes about a table stays where it is until the table changes, and 4
 So after each pass tables that hardly ever change get a column more and lose it again, in one transaction.
 """
 
+from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import duckdb
 
 from headwater.storage.warehouse.base import Space
+from headwater.storage.warehouse.duckdb import seal, turns
 from headwater.storage.warehouse.duckdb.load import rollback
 from headwater.storage.warehouse.duckdb.seal import ROW_GROUP
+from headwater.storage.warehouse.duckdb.state import State
 
 FREE_BLOCKS_MIN = 64
 FREE_RATIO_MIN = 0.1
@@ -49,6 +53,48 @@ class Moved(NamedTuple):
 
     first: int
     rows: int
+
+
+def reclaim(state: State) -> Iterator[Space]:
+    con, found, idle = state.database.con, _space(state), 0
+    for _ in range(PASSES_MAX):
+        if not is_worth(found) or con is not state.database.con:
+            return
+        for table in MOVED:
+            yield from _move_all(state, table, con)
+        with turns.turn(state) as cursor, state.writing:
+            touch(cursor)
+            state.database.checkpoint_due = True
+        with turns.turn(state):  # which makes the checkpoint, once a seal that is due has ended
+            before, found = found, _space(state)
+        yield found
+        idle = idle + 1 if found.total_bytes > SHRINKS * before.total_bytes else 0
+        if idle > 1:
+            return
+
+
+def _move_all(state: State, table: str, con: duckdb.DuckDBPyConnection | None) -> Iterator[Space]:
+    database = state.database
+    with state.cursor() as cursor:
+        end = end_of(cursor, table)
+        rows = rows_that_fit(space(cursor), database.rows_hot + database.rows_sealed)
+    while end and rows > 0:
+        with turns.turn(state) as cursor:
+            if con is not state.database.con:  # opened anew meanwhile: places are others now
+                return
+            moved = seal.aside(partial(move, cursor, table, end))
+            if moved is None:
+                return
+            with state.writing:
+                turns.commit(state, cursor)
+                state.database.checkpoint_due = True
+            end, rows = moved.first, rows - moved.rows
+        yield _space(state)
+
+
+def _space(state: State) -> Space:
+    with state.cursor() as cursor:
+        return space(cursor)
 
 
 def space(con: duckdb.DuckDBPyConnection) -> Space:
