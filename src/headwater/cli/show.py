@@ -42,7 +42,10 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: 
     # Elsewhere than on a terminal a row stays one line, however wide.
     if not sys.stdout.isatty() or needed > console.width:
         console = Console(highlight=False, width=WIDTH, soft_wrap=True)
-    console.print(table)
+    # By click: rich takes a reader who went away for a failure.
+    with console.capture() as drawn:
+        console.print(table)
+    click.echo(drawn.get(), nl=False)
 
 
 def shown(value: Any) -> str:
