@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.served import Served
+
+# How fast examples come says how busy the machine is, nothing about what they test.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 KILL_FIGURES = "HEADWATER_KILL_FIGURES"
 """Names a file for what tests tell of their kills: `kills`, and acknowledged `events` that were looked for then."""

@@ -226,7 +226,15 @@ class House:
         )
         operations = msgspec.convert(TO_NUMBER, tuple[Operation, ...])
         args = Args(Chosen(), operations, replays.through_seq())
-        replays.run(MadeJob(msgspec.to_builtins(args)))
+        job = MadeJob(msgspec.to_builtins(args))
+        job.on_check = self._go_on
+        replays.run(job)
+
+    def _go_on(self) -> None:
+        """What runs beside a job, whenever it looks whether it is to go on."""
+        if self.is_dead():
+            raise PowerCut
+        self.load()
 
     def ledger(self) -> LedgerView:
         reader = self.writer.reader()
@@ -265,7 +273,7 @@ class HouseLife:
                 self._close()
 
     def _open(self) -> None:
-        for _ in range(8):
+        for _ in range(30):
             try:
                 self.house = House(self.root, self.book, lambda: self.disk.dead)
             except (HeadwaterError, OSError) as error:

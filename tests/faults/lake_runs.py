@@ -16,7 +16,7 @@ from headwater.storage.lake import fs, open_lake, parquet
 
 PASSING = frozenset(["DISK_FULL", "READ_ONLY", "LAKE_FAILED"])
 COMMITS_PER_CHECKPOINT = 3
-TRIES = 6
+TRIES = 30
 
 
 class LakeLife:
