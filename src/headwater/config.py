@@ -109,7 +109,7 @@ class Warehouse(msgspec.Struct, frozen=True):
     url: Annotated[str, Meta(description="Where the warehouses are; empty = in the data folder.", extra=SECRET)] = ""
     memory_bytes_max: Annotated[
         int, Meta(ge=192 * MIB, description="Memory shared by open projects; each has 192 MiB or more of it.")
-    ] = 320 * MIB
+    ] = 384 * MIB
     threads: Annotated[int, Meta(ge=1, le=1024, description="Threads of one query or load.")] = 2
     seal_rows: Annotated[int, Meta(ge=1, description="Hot rows at which they are sealed.")] = 375_000
     seal_age_seconds: Annotated[float, Meta(gt=0, description="Age of the oldest hot row at which also.")] = 3600

@@ -72,7 +72,7 @@ class DuckWarehouse:
         self,
         path: Path,
         *,
-        memory_bytes_max: int = 320 << 20,
+        memory_bytes_max: int = 384 << 20,
         threads: int = 2,
         seal_rows: int = 375_000,
         seal_rows_min: int = 30_000,
