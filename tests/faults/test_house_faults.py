@@ -24,4 +24,4 @@ def test_a_house_is_whole_after_a_crash_or_a_failure(ram: Path) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("workload", range(10, 14))
 def test_many_lives_of_a_house(ram: Path, workload: int) -> None:
-    some_operations(ram, workload, stride=20)
+    some_operations(ram, workload, stride=10)

@@ -47,7 +47,10 @@ class MarkFile:
         self._version += 1
         fields = _FIELDS.pack(self._version, mark.seq, mark.segment, mark.end)
         slot = fields + _CRC.pack(google_crc32c.extend(self._crc_start, fields))
-        os.pwrite(self._descriptor, slot, self._version % 2 * _SLOT_BYTES)
+        at = self._version % 2 * _SLOT_BYTES
+        while slot:  # the system may write less than it was asked to
+            done = os.pwrite(self._descriptor, slot, at)
+            slot, at = slot[done:], at + done
 
     def read(self) -> Mark | None:
         """None when nothing was ever written for this log, or both slots are damaged."""
